@@ -1,0 +1,35 @@
+"""Which images a repository's runs may use: name to identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agent_pipeline.documents.form import Document
+
+PATH = ".agent-pipeline/images.lock.json"
+REQUIREMENTS = ".agent-pipeline/requirements.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class LockedImage:
+    """`identity` is the SHA-256 of the image's configuration, which names the SHA-256 of its normalised layers.
+
+    `packages` are the Debian packages that went in (name to version); `base` the identity it derives from, with `requirements`, the
+    SHA-256 of the requirements lock that was installed on top.
+    """
+
+    identity: str
+    packages: dict[str, str]
+    base: str | None = None
+    requirements: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesLock(Document):
+    """All images by name."""
+
+    STEM: ClassVar[str] = "images_lock"
+
+    version: int
+    images: dict[str, LockedImage]

@@ -1,0 +1,61 @@
+"""A request: what a developer asks for, before anything runs. Signed by the requester."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agent_pipeline.documents.form import Document
+
+PREDICATE_TYPE = "https://agent-pipeline.dev/request/v1"
+KINDS = ("fix", "feature", "refactor", "tests", "deps", "docs")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """Who is to do the work: `name` is claude, command or recorded; the other fields belong to one of them each."""
+
+    name: str
+    model: str | None = None
+    prompt: str | None = None  # NAME@VERSION
+    command: tuple[str, ...] | None = None
+    transcript: str | None = None  # sha256 of the recording
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the run may use; never more than the policy allows. `usd` is a decimal string."""
+
+    steps: int
+    seconds: int
+    usd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Document):
+    """What is asked, of which commit, by whom. `nonce` makes two equal requests two."""
+
+    STEM: ClassVar[str] = "request"
+
+    version: int
+    nonce: str
+    repository: str
+    target: str  # full ref name
+    base: str  # commit id
+    kind: str
+    text: str
+    only: tuple[str, ...]
+    engine: EngineChoice
+    limits: Limits
+    sandbox: str  # docker, bubblewrap
+    requester: str  # the person's name in the trust root
+    created: str
+    trial: bool
+
+    @property
+    def id(self) -> str:
+        """The request's id: 16 base32 characters of the SHA-256 of the canonical document."""
+        digest = hashlib.sha256(self.to_json()).digest()
+        return base64.b32encode(digest).decode("ascii").lower()[:16]

@@ -1,0 +1,124 @@
+"""The trust root: people, their keys and their roles. A TUF root payload (spec 1.0) inside our own DSSE envelopes.
+
+TUF's four top-level roles are held by the holders of `root`; people and pipeline roles stand in a member of our own,
+which TUF readers keep and ignore.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from agent_pipeline.documents import schema, strict
+from agent_pipeline.documents.form import Document, from_plain, to_plain
+
+PAYLOAD_TYPE = "application/vnd.tuf+json"
+ROLES = ("root", "requester", "runner", "ci", "merger", "reviewer", "prompts", "policy")
+_MEMBER = "x-agent-pipeline"
+_SPEC = "1.0.31"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key: `scheme` is ed25519 or ecdsa-sha2-nistp256, `public` hex of the raw key or PEM, as TUF has it."""
+
+    keyid: str  # sha256 of the SubjectPublicKeyInfo (DER)
+    scheme: str
+    public: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who owns keys. `bot` never counts as a reviewer."""
+
+    name: str
+    keys: tuple[str, ...]
+    roles: tuple[str, ...]
+    bot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRoot(Document):
+    """Version `version` of who may do what in `repository`, whose protected branch is `branch` (a full ref name)."""
+
+    STEM: ClassVar[str] = "root"
+
+    version: int
+    expires: str
+    repository: str
+    branch: str
+    threshold: int  # how many people's signatures make the next root
+    keys: tuple[Key, ...]
+    people: tuple[Person, ...]
+
+    def key(self, keyid: str) -> Key | None:
+        """Return the key named `keyid`, or None."""
+        return next((key for key in self.keys if key.keyid == keyid), None)
+
+    def person(self, name: str) -> Person | None:
+        """Return the person called `name`, or None."""
+        return next((person for person in self.people if person.name == name), None)
+
+    def owner(self, keyid: str) -> Person | None:
+        """Return who owns the key `keyid`, or None."""
+        return next((person for person in self.people if keyid in person.keys), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the TUF root payload."""
+        root_keys = sorted(keyid for person in self.people if "root" in person.roles for keyid in person.keys)
+        role = {"keyids": root_keys, "threshold": self.threshold}
+        value: dict[str, Any] = {
+            "_type": "root",
+            "spec_version": _SPEC,
+            "version": self.version,
+            "expires": self.expires,
+            "consistent_snapshot": False,
+            "keys": {key.keyid: _tuf_key(key) for key in self.keys},
+            "roles": {name: role for name in ("root", "timestamp", "snapshot", "targets")},
+            _MEMBER: {
+                "repository": self.repository,
+                "branch": self.branch,
+                "people": {person.name: _tuf_person(person) for person in self.people},
+            },
+        }
+        schema.validate(self.STEM, value)
+        return value
+
+    @classmethod
+    def from_dict(cls, value: Any) -> TrustRoot:  # noqa: ANN401 - any JSON value
+        """Validate and convert. Raises `SchemaError`."""
+        schema.validate(cls.STEM, value)
+        ours = value[_MEMBER]
+        people = tuple(
+            from_plain(Person, {"name": name, **person}) for name, person in sorted(ours["people"].items())
+        )
+        owners = {keyid: person.name for person in people for keyid in person.keys}
+        return cls(
+            version=value["version"],
+            expires=value["expires"],
+            repository=ours["repository"],
+            branch=ours["branch"],
+            threshold=value["roles"]["root"]["threshold"],
+            keys=tuple(
+                Key(keyid, key["scheme"], key["keyval"]["public"], owners.get(keyid, ""))
+                for keyid, key in sorted(value["keys"].items())
+            ),
+            people=people,
+        )
+
+
+def first_digest(payload: bytes) -> str:
+    """Return the digest that pins a first root: the SHA-256 of its payload bytes."""
+    return strict.sha256(payload)
+
+
+def _tuf_key(key: Key) -> dict[str, Any]:
+    kind = "ed25519" if key.scheme == "ed25519" else "ecdsa"
+    return {"keytype": kind, "scheme": key.scheme, "keyval": {"public": key.public}}
+
+
+def _tuf_person(person: Person) -> dict[str, Any]:
+    value = to_plain(person)
+    del value["name"]
+    return dict(value)

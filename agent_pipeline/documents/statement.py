@@ -1,0 +1,48 @@
+"""in-toto Statement v1 with exactly one subject, which carries a `sha256` and nothing else.
+
+Source: in-toto attestation framework, spec/v1/statement.md. Git object ids stand in dependencies, byproducts and annotations, since
+several verifiers refuse them in a subject.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agent_pipeline.documents import schema, strict
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Who is spoken of (`subject`, its `sha256`) and what is said (`predicate`, by `predicate_type`)."""
+
+    subject: str
+    sha256: str
+    predicate_type: str
+    predicate: dict[str, Any]
+
+    def to_json(self) -> bytes:
+        """Return the canonical bytes, which are what is signed."""
+        value = {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": self.subject, "digest": {"sha256": self.sha256}}],
+            "predicateType": self.predicate_type,
+            "predicate": self.predicate,
+        }
+        schema.validate("statement", value)
+        return strict.canonical(value)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Statement:
+        """Read strictly. Raises `SchemaError`."""
+        value = strict.parse(data, what="the statement")
+        schema.validate("statement", value)
+        subject = value["subject"][0]
+        return cls(subject["name"], subject["digest"]["sha256"], value["predicateType"], value["predicate"])
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the canonical bytes: for provenance, the proposal's identity."""
+        return strict.sha256(self.to_json())

@@ -1,0 +1,108 @@
+"""Reading and writing JSON so that every reader sees the same thing.
+
+Writing is RFC 8785 (JCS), so that bytes can be reproduced. Reading refuses what parsers disagree about: duplicate members,
+NaN and infinities, integers beyond 2^53-1, other numbers, a byte-order mark, trailing data, lone surrogates, deep nesting, and
+documents that are too large.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final, NoReturn
+
+import rfc8785
+
+from agent_pipeline.errors import SchemaError
+
+MAX_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 64
+MAX_INTEGER: Final = (1 << 53) - 1
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Return the RFC 8785 form of `value`. Raises `SchemaError` for what JSON or our rules cannot hold."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, RecursionError, UnicodeError) as error:
+        raise SchemaError(f"this value has no canonical JSON form: {error}") from error
+
+
+def sha256(data: bytes) -> str:
+    """Return the lower-case hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def parse(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401 - any JSON value
+    """Read one JSON document strictly. `what` names it in errors. Raises `SchemaError` for anything doubtful."""
+    if len(data) > max_bytes:
+        raise SchemaError(f"{what} has {len(data)} bytes; at most {max_bytes} are read")
+    _check_depth(data, what)
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_int=_bounded_integer,
+            parse_float=_no_fraction,
+            parse_constant=_no_constant,
+        )
+        _no_surrogates(value)
+    except (ValueError, RecursionError) as error:
+        raise SchemaError(f"{what} is not strict JSON: {error}") from error
+    return value
+
+
+def _check_depth(data: bytes, what: str) -> None:
+    """Count brackets outside strings before the parser recurses."""
+    depth, in_string, escaped = 0, False, False
+    for byte in data:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:  # backslash
+                escaped = True
+            elif byte == 0x22:  # quote
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise SchemaError(f"{what} is nested deeper than {MAX_DEPTH}")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"duplicate member {twice[0]!r}")
+    return result
+
+
+def _bounded_integer(text: str) -> int:
+    if len(text) > len(str(MAX_INTEGER)) + 1 or abs(int(text)) > MAX_INTEGER:
+        raise ValueError("an integer beyond 2^53-1")
+    return int(text)
+
+
+def _no_fraction(text: str) -> NoReturn:
+    raise ValueError(f"{text[:40]} is not an integer; other numbers are written as strings")
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _no_surrogates(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        value.encode("utf-8")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            name.encode("utf-8")
+            _no_surrogates(item)
+    elif isinstance(value, list):
+        for item in value:
+            _no_surrogates(item)

@@ -1,0 +1,20 @@
+"""What the model submits: a claim about what it changed. The host compares it with what really changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agent_pipeline.documents.form import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Submission(Document):
+    """`files` it means to have changed, `checks` it ran by name."""
+
+    STEM: ClassVar[str] = "submission"
+
+    summary: str
+    rationale: str
+    files: tuple[str, ...]
+    checks: tuple[str, ...]
