@@ -6,6 +6,7 @@ and cut in the middle. A command that outlives its time is killed with its whole
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -87,10 +88,8 @@ class _Bounded(threading.Thread):
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill `process` and everything in its process group, and wait for it."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -65,7 +65,7 @@ def from_plain(kind: type[T], value: Any) -> T:  # noqa: ANN401 - any JSON value
     return typing.cast("T", _convert(kind, value))
 
 
-def _convert(kind: Any, value: Any) -> Any:  # noqa: ANN401, PLR0911 - one line per kind of type
+def _convert(kind: Any, value: Any) -> Any:  # noqa: ANN401 - one line per kind of type
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         inner = next(argument for argument in arguments if argument is not type(None))

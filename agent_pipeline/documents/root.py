@@ -75,7 +75,7 @@ class TrustRoot(Document):
             "expires": self.expires,
             "consistent_snapshot": False,
             "keys": {key.keyid: _tuf_key(key) for key in self.keys},
-            "roles": {name: role for name in ("root", "timestamp", "snapshot", "targets")},
+            "roles": dict.fromkeys(("root", "timestamp", "snapshot", "targets"), role),
             _MEMBER: {
                 "repository": self.repository,
                 "branch": self.branch,
@@ -90,9 +90,7 @@ class TrustRoot(Document):
         """Validate and convert. Raises `SchemaError`."""
         schema.validate(cls.STEM, value)
         ours = value[_MEMBER]
-        people = tuple(
-            from_plain(Person, {"name": name, **person}) for name, person in sorted(ours["people"].items())
-        )
+        people = tuple(from_plain(Person, {"name": name, **person}) for name, person in sorted(ours["people"].items()))
         owners = {keyid: person.name for person in people for keyid in person.keys}
         return cls(
             version=value["version"],

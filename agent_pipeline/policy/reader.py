@@ -1,0 +1,55 @@
+"""Bytes of `.agent-pipeline/policy.yaml` to a `Policy`.
+
+The YAML that is accepted is the plain part of it: no duplicate keys, no anchors, aliases or tags (CVE-2017-18342 and the "billion laughs"),
+and what it says must have the form of `schemas/policy.schema.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.policy import PATH, Policy
+from agent_pipeline.errors import SchemaError
+
+MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 12
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader without aliases and without duplicate keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise SchemaError(f"{PATH}: aliases are not allowed", hint="write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - yaml's signature
+        names = [key.value for key, _ in node.value]
+        twice = sorted({name for name in names if isinstance(name, str) and names.count(name) > 1})
+        if twice:
+            line = node.start_mark.line + 1
+            raise SchemaError(f"{PATH}: `{twice[0]}` stands twice in the mapping that starts at line {line}")
+        return super().construct_mapping(node, deep)
+
+
+def load(data: bytes) -> Policy:
+    """Read a policy. Raises `SchemaError` that names the line or the member."""
+    if len(data) > MAX_BYTES:
+        raise SchemaError(f"{PATH} has {len(data)} bytes; at most {MAX_BYTES} are read")
+    if data.count(b"[") + data.count(b"{") > 10 * MAX_DEPTH + data.count(b"\n"):
+        raise SchemaError(f"{PATH} nests too many brackets")
+    try:
+        value = yaml.load(data.decode("utf-8"), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader with less in it
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
+        raise SchemaError(f"{PATH} is not readable YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise SchemaError(f"{PATH} is not a mapping")
+    return Policy.from_dict(value)
+
+
+def digest(data: bytes) -> str:
+    """Return what statements name a policy by: the SHA-256 of the file's bytes."""
+    return strict.sha256(data)

@@ -1,0 +1,144 @@
+"""Questions to a loaded policy. Every answer is a reason, or None (or nothing) when it is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from functools import lru_cache
+
+import pathspec
+
+from agent_pipeline.documents.policy import Globs, Policy
+from agent_pipeline.documents.proposal import PUT, Change
+from agent_pipeline.documents.request import Limits, Request
+
+# Whatever a policy says: no proposal changes the rules by which it is judged, nor Git's own files.
+ALWAYS_DENIED = (
+    ".agent-pipeline/**",
+    ".git/**",
+    ".gitmodules",
+    ".gitattributes",
+    "**/.gitattributes",
+)
+
+
+@lru_cache(maxsize=64)
+def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
+    return pathspec.GitIgnoreSpec.from_lines(patterns)
+
+
+def matches(patterns: Iterable[str], path: str) -> bool:
+    """Return whether `path` (relative, `/`-separated) matches one of `patterns`, which read as in a gitignore file."""
+    return _spec(tuple(patterns)).match_file(path)
+
+
+def _allowed(globs: Globs, path: str) -> bool:
+    return matches(globs.allow, path) and not matches(globs.deny, path)
+
+
+def may_read(policy: Policy, path: str) -> bool:
+    """Return whether the agent may see `path` of the base."""
+    return _allowed(policy.paths.read, path)
+
+
+def may_write(policy: Policy, path: str, only: Sequence[str] = ()) -> str | None:
+    """Return None when the agent may change `path`, else the reason why not. `only` is the request's own narrowing."""
+    if matches(ALWAYS_DENIED, path):
+        return f"`{path}` is never changed by an agent: it is among the rules by which a change is judged"
+    if matches(policy.paths.write.deny, path):
+        return f"the policy denies changing `{path}` (paths.write.deny)"
+    if not matches(policy.paths.write.allow, path):
+        return f"the policy does not allow changing `{path}` (paths.write.allow)"
+    if not may_read(policy, path):
+        return f"`{path}` is withheld from agents (paths.read)"
+    if only and not matches(only, path):
+        return f"`{path}` is outside what the request allows (--only {' --only '.join(only)})"
+    return None
+
+
+def is_test(policy: Policy, path: str) -> bool:
+    """Return whether `path` is a test file by the policy's `paths.tests`."""
+    return matches(policy.paths.tests, path)
+
+
+def check_changes(policy: Policy, changes: Sequence[Change], only: Sequence[str] = ()) -> list[str]:
+    """Return every reason why this change is not allowed; empty when it is."""
+    reasons = [reason for change in changes if (reason := may_write(policy, change.path, only)) is not None]
+    if len(changes) > policy.limits.files:
+        reasons.append(f"{len(changes)} files change; the policy allows {policy.limits.files} (limits.files)")
+    size = sum(change.size or 0 for change in changes)
+    if size > policy.limits.bytes:
+        reasons.append(f"the changed files have {size} bytes; the policy allows {policy.limits.bytes} (limits.bytes)")
+    reasons += [
+        f"`{change.path}` is a link or a submodule in the base and cannot be changed"
+        for change in changes
+        if change.base_mode in ("120000", "160000")
+    ]
+    reasons += [
+        f"`{change.path}` becomes executable"
+        for change in changes
+        if change.op == PUT and change.mode == "100755" and change.base_mode not in ("100755", None)
+    ]
+    return reasons
+
+
+def narrow(policy: Policy, steps: int | None, seconds: int | None, usd: str | None) -> Limits:
+    """Return the limits of one run: what was asked, never more than the policy allows."""
+    most = policy.limits
+    asked = Decimal(usd) if usd is not None else Decimal(most.usd)
+    return Limits(
+        steps=min(steps or most.steps, most.steps),
+        seconds=min(seconds or most.seconds, most.seconds),
+        usd=str(min(asked, Decimal(most.usd))),
+    )
+
+
+def check_request(policy: Policy, request: Request) -> list[str]:
+    """Return every reason why this request may not run; empty when it may."""
+    reasons = []
+    engine = request.engine
+    if engine.name not in policy.engines:
+        reasons.append(f"the policy does not allow the engine `{engine.name}` (engines)")
+    if engine.model is not None and not matches_any(policy.models.allow, engine.model):
+        reasons.append(f"the policy does not allow the model `{engine.model}` (models.allow)")
+    if engine.prompt is not None and engine.prompt not in policy.models.prompts:
+        reasons.append(f"the policy does not allow the prompt `{engine.prompt}` (models.prompts)")
+    if request.sandbox not in policy.sandbox.backends:
+        reasons.append(f"the policy does not allow the sandbox `{request.sandbox}` (sandbox.backends)")
+    if request.limits.steps > policy.limits.steps or request.limits.seconds > policy.limits.seconds:
+        reasons.append("the request's limits are wider than the policy's (limits)")
+    if Decimal(request.limits.usd) > Decimal(policy.limits.usd):
+        reasons.append("the request's money limit is wider than the policy's (limits.usd)")
+    return reasons
+
+
+def matches_any(allowed: Sequence[str], value: str) -> bool:
+    """Return whether `value` is listed exactly; there are no patterns for models, prompts and endpoints."""
+    return value in allowed
+
+
+def endpoint_allowed(policy: Policy, origin: str) -> str | None:
+    """Return None when the model's endpoint `origin` (scheme://host[:port]) is listed, else the reason."""
+    if origin in policy.models.endpoints:
+        return None
+    return f"the policy does not list the endpoint {origin} (models.endpoints)"
+
+
+def proofs_needed(policy: Policy, kind: str) -> tuple[str, ...]:
+    """Return the proofs that a change of this kind needs to land, beside reviewers and persons."""
+    return policy.landing.proofs[kind]
+
+
+def warnings(policy: Policy) -> list[str]:
+    """Return what a careful operator would want to hear about this policy."""
+    said = []
+    if policy.landing.reviewers == 0 and policy.landing.persons == 1:
+        said.append("reviewers: 0 and persons: 1 - one person may land alone; every verdict will say so")
+    said += [
+        f"a `{kind}` lands without a replay: nothing would run its tests"
+        for kind, proofs in sorted(policy.landing.proofs.items())
+        if "replayed" not in proofs
+    ]
+    if "bash" in policy.tools:
+        said.append("tools lists bash: the agent may run any command inside the sandbox")
+    return said
