@@ -61,7 +61,8 @@ class Config:
 def load() -> Config:
     """Read the environment once.
 
-    Root's cache is the system's (`/var/cache`): the sandbox gives up root before it starts and could not read below root's home.
+    Root's cache is the system's (`/var/cache`): the sandbox gives up root before it starts and could not read below
+    root's home.
     """
     system = os.geteuid() == 0
     cache = os.environ.get("AGENT_PIPELINE_CACHE")

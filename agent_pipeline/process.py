@@ -1,7 +1,7 @@
 """The only caller of `subprocess`.
 
-No shell, ever. The environment is always constructed by the caller, never inherited by accident. Output is bytes, bounded,
-and cut in the middle. A command that outlives its time is killed with its whole process group.
+No shell, ever. The environment is always constructed by the caller, never inherited by accident. Output is bytes,
+bounded, and cut in the middle. A command that outlives its time is killed with its whole process group.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
+import subprocess  # noqa: TID251 - the one place
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ _READ = 65536
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a finished command left behind. `stdout` and `stderr` are bounded; `truncated` says that something was cut."""
+    """What a finished command left behind. `stdout` and `stderr` are bounded.
+
+    `truncated` says that something was cut.
+    """
 
     argv: tuple[str, ...]
     code: int

@@ -18,7 +18,7 @@ STEM: Final = "envelope"
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Opaque `payload` bytes of `payload_type`, and one `signature` by a key that calls itself `keyid` (a hint, nothing more)."""
+    """Opaque `payload` bytes of `payload_type`, and one `signature` by a key that calls itself `keyid` (a hint)."""
 
     payload_type: str
     payload: bytes

@@ -1,7 +1,8 @@
 """Frozen dataclasses to JSON and back, after the schema has spoken.
 
-A document class names its schema's stem, and its fields are the schema's properties (a test holds that). `decode` validates first, so
-the conversion itself need not doubt the form. Optional fields that are None are left out of the JSON.
+A document class names its schema's stem, and its fields are the schema's properties (a test holds that). `decode`
+validates first, so the conversion itself need not doubt the form. Optional fields that are None are left out of the
+JSON.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ REQUIREMENTS = ".agent-pipeline/requirements.lock"
 class LockedImage:
     """`identity` is the SHA-256 of the image's configuration, which names the SHA-256 of its normalised layers.
 
-    `packages` are the Debian packages that went in (name to version); `base` the identity it derives from, with `requirements`, the
-    SHA-256 of the requirements lock that was installed on top.
+    `packages` are the Debian packages that went in (name to version); `base` the identity it derives from, with
+    `requirements`, the SHA-256 of the requirements lock that was installed on top.
     """
 
     identity: str

@@ -1,6 +1,7 @@
 """The policy of a repository: what agents may read, change, run and spend, and what a change needs to land.
 
-Default deny, and deny wins. The file is `.agent-pipeline/policy.yaml` on the protected branch; `agent_pipeline.policy` reads it and decides.
+Default deny, and deny wins. The file is `.agent-pipeline/policy.yaml` on the protected branch; `agent_pipeline.policy`
+reads it and decides.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ QUICK, FULL = "quick", "full"
 
 @dataclass(frozen=True, slots=True)
 class Globs:
-    """Path patterns as in gitignore files, on normalised paths: allowed if one of `allow` and none of `deny` matches."""
+    """Path patterns as in gitignore files, on normalised paths.
+
+    Allowed if one of `allow` and none of `deny` matches.
+    """
 
     allow: tuple[str, ...]
     deny: tuple[str, ...]
@@ -72,7 +76,10 @@ class SandboxPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CheckPolicy:
-    """A named check: `run` is an argv, never a shell line unless it says so. `known_failures` are tests that fail on the base."""
+    """A named check: `run` is an argv, never a shell line unless it says so.
+
+    `known_failures` are tests that fail on the base.
+    """
 
     run: tuple[str, ...]
     seconds: int

@@ -1,7 +1,8 @@
 """Where a proposal comes from: SLSA provenance v1 with our own `buildType`.
 
-`externalParameters` is what was asked: untrusted input that a verifier checks field by field, refusing unknown ones. Everything about
-model, prompt and cost is asserted by the runner; a signature says which runner vouched, not that it was honest.
+`externalParameters` is what was asked: untrusted input that a verifier checks field by field, refusing unknown ones.
+Everything about model, prompt and cost is asserted by the runner; a signature says which runner vouched, not that it
+was honest.
 
 Source: https://slsa.dev/spec/v1.1/provenance.
 """

@@ -15,7 +15,8 @@ PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 class Run:
     """One run of one of the policy's checks on one tree.
 
-    `code` is the exit code, None when it was killed; `passed` and `failed` are test names, empty when the check is not pytest.
+    `code` is the exit code, None when it was killed; `passed` and `failed` are test names, empty when the check is not
+    pytest.
     """
 
     check: str

@@ -1,7 +1,7 @@
 """in-toto Statement v1 with exactly one subject, which carries a `sha256` and nothing else.
 
-Source: in-toto attestation framework, spec/v1/statement.md. Git object ids stand in dependencies, byproducts and annotations, since
-several verifiers refuse them in a subject.
+Source: in-toto attestation framework, spec/v1/statement.md. Git object ids stand in dependencies, byproducts and
+annotations, since several verifiers refuse them in a subject.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reading and writing JSON so that every reader sees the same thing.
 
-Writing is RFC 8785 (JCS), so that bytes can be reproduced. Reading refuses what parsers disagree about: duplicate members,
-NaN and infinities, integers beyond 2^53-1, other numbers, a byte-order mark, trailing data, lone surrogates, deep nesting, and
-documents that are too large.
+Writing is RFC 8785 (JCS), so that bytes can be reproduced. Reading refuses what parsers disagree about: duplicate
+members, NaN and infinities, integers beyond 2^53-1, other numbers, a byte-order mark, trailing data, lone surrogates,
+deep nesting, and documents that are too large.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from agent_pipeline.errors import SchemaError
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 64
 MAX_INTEGER: Final = (1 << 53) - 1
+_QUOTE, _BACKSLASH = b'"\\'
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -59,11 +60,11 @@ def _check_depth(data: bytes, what: str) -> None:
         if in_string:
             if escaped:
                 escaped = False
-            elif byte == 0x5C:  # backslash
+            elif byte == _BACKSLASH:
                 escaped = True
-            elif byte == 0x22:  # quote
+            elif byte == _QUOTE:
                 in_string = False
-        elif byte == 0x22:
+        elif byte == _QUOTE:
             in_string = True
         elif byte in b"[{":
             depth += 1

@@ -1,6 +1,7 @@
 """Two summaries of CI, in the form of SLSA's Verification Summary Attestation v1: of a verification, and of a merge.
 
-Source: https://slsa.dev/spec/v1.1/verification_summary. Levels are organisation properties (`ORG_...`): no SLSA level is claimed.
+Source: https://slsa.dev/spec/v1.1/verification_summary. Levels are organisation properties (`ORG_...`): no SLSA level
+is claimed.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ MERGER_ID: Final = "https://agent-pipeline.dev/merger/v1"
 class Summary:
     """What CI verified about the manifest `subject`: `inputs` are the SHA-256 of the envelopes it was decided on.
 
-    `verifier` is `VERIFIER_ID` for an admission and `MERGER_ID` for a merge; `base`, `tree` and, for a merge, `merged_on`
-    (the target's old commit) bind it to exactly one change of `target`.
+    `verifier` is `VERIFIER_ID` for an admission and `MERGER_ID` for a merge; `base`, `tree` and, for a merge,
+    `merged_on` (the target's old commit) bind it to exactly one change of `target`.
     """
 
     STEM: ClassVar[str] = "summary"

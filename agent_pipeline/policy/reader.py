@@ -1,7 +1,7 @@
 """Bytes of `.agent-pipeline/policy.yaml` to a `Policy`.
 
-The YAML that is accepted is the plain part of it: no duplicate keys, no anchors, aliases or tags (CVE-2017-18342 and the "billion laughs"),
-and what it says must have the form of `schemas/policy.schema.json`.
+The YAML that is accepted is the plain part of it: no duplicate keys, no anchors, aliases or tags (CVE-2017-18342 and
+the "billion laughs"), and what it says must have the form of `schemas/policy.schema.json`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every sandbox engine offers, and what its callers may rely on.
 
-Untrusted code runs behind this contract and nowhere else. What comes back is data of the types below: an exit code, bytes, names. Nothing
-that a sandbox says decides anything on the host, and no string of an agent reaches an engine as image, mount, working
-directory or entry point.
+Untrusted code runs behind this contract and nowhere else. What comes back is data of the types below: an exit code,
+bytes, names. Nothing that a sandbox says decides anything on the host, and no string of an agent reaches an engine as
+image, mount, working directory or entry point.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FILE_LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A built image. `identity` is the SHA-256 of its configuration, which names its layers by the SHA-256 of their tar.
+    """A built image: `identity` is the SHA-256 of its configuration, which names its layers by their SHA-256.
 
-    `folder` holds `config.json` (OCI image configuration, the identity's preimage) and `layers/<sha256>.tar`; the Docker
-    engine loads it, bubblewrap unpacks it.
+    `folder` holds `config.json` (OCI image configuration, the identity's preimage) and `layers/<sha256>.tar`; the
+    Docker engine loads it, bubblewrap unpacks it.
     """
 
     name: str
@@ -93,7 +93,8 @@ class Sandbox(Protocol):
     def read(self, path: str, limit: int = FILE_LIMIT) -> bytes:
         """Return a regular file's content, `path` relative to the workspace or absolute in the sandbox.
 
-        Raises `FileNotFoundError`, `IsADirectoryError`, or `ValueError` for what is no regular file or larger than `limit`.
+        Raises `FileNotFoundError`, `IsADirectoryError`, or `ValueError` for what is no regular file or larger than
+        `limit`.
         """
 
     def write(self, path: str, content: bytes) -> None:

@@ -1,7 +1,8 @@
 """A pytest plugin inside the sandbox: writes which tests ran and how they ended, outside the tree under test.
 
-It does nothing unless AGENT_PIPELINE_REPORT names a file. One JSON array per line: ["start"], ["test", node id, outcome], ["end", exit status].
-The code under test shares this process and may lie about its own tests, nothing more: a replay reads this as evidence, never as proof.
+It does nothing unless AGENT_PIPELINE_REPORT names a file. One JSON array per line: ["start"], ["test", node id,
+outcome], ["end", exit status]. The code under test shares this process and may lie about its own tests, nothing more: a
+replay reads this as evidence, never as proof.
 """
 
 import json
