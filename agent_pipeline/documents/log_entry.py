@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.documents.statement import Statement
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/log-entry/v1"
+FIRST_PREVIOUS = "0" * 64
 EVENTS = ("admitted", "approved", "rejected", "merged", "reverted", "revoked", "stopped", "closed")
 
 
@@ -25,9 +27,20 @@ class LogEntry(Document):
     previous: str
     event: str
     repository: str
-    request: str | None
-    number: int | None
-    statement: str | None
     envelopes: tuple[str, ...]
     created: str
+    request: str | None = None
+    number: int | None = None
+    statement: str | None = None
     detail: str | None = None
+
+    def to_statement(self) -> Statement:
+        """Return the in-toto statement that CI signs; its subject is the entry itself."""
+        return Statement("log-entry.json", self.digest(), PREDICATE_TYPE, self.to_dict())
+
+    @classmethod
+    def from_statement(cls, statement: Statement) -> LogEntry:
+        """Read what `to_statement` writes. Raises `SchemaError`."""
+        entry = cls.from_dict(statement.predicate)
+        statement.require(entry.to_statement(), "the log entry")
+        return entry

@@ -213,7 +213,7 @@ class Provenance:
         }
         sandbox["image"] = image["digest"]["sha256"]
         model, prompt, command = internal["agent"].get("model"), external.get("prompt"), external.get("command")
-        return cls(
+        provenance = cls(
             request=external["request"]["id"],
             number=external["request"]["number"],
             request_envelope=external["request"]["digest"]["sha256"],
@@ -246,3 +246,5 @@ class Provenance:
             command=None if command is None else from_plain(Command, command),
             recording=external["recording"]["sha256"] if "recording" in external else None,
         )
+        statement.require(provenance.to_statement(statement.sha256), "the provenance")
+        return provenance

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.documents.statement import Statement
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/request/v1"
 KINDS = ("fix", "feature", "refactor", "tests", "deps", "docs")
@@ -59,3 +60,14 @@ class Request(Document):
         """The request's id: 16 base32 characters of the SHA-256 of the canonical document."""
         digest = hashlib.sha256(self.to_json()).digest()
         return base64.b32encode(digest).decode("ascii").lower()[:16]
+
+    def to_statement(self) -> Statement:
+        """Return the in-toto statement that the requester signs; its subject is the request itself."""
+        return Statement("request.json", self.digest(), PREDICATE_TYPE, self.to_dict())
+
+    @classmethod
+    def from_statement(cls, statement: Statement) -> Request:
+        """Read what `to_statement` writes. Raises `SchemaError`."""
+        request = cls.from_dict(statement.predicate)
+        statement.require(request.to_statement(), "the request")
+        return request

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent_pipeline.documents import schema, strict
+from agent_pipeline.errors import SchemaError
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -37,12 +38,27 @@ class Statement:
 
     @classmethod
     def from_json(cls, data: bytes) -> Statement:
-        """Read strictly. Raises `SchemaError`."""
+        """Read strictly, canonical bytes only: what is signed has one digest, by which everything else names it.
+
+        Raises `SchemaError`.
+        """
         value = strict.parse(data, what="the statement")
         schema.validate("statement", value)
         subject = value["subject"][0]
-        return cls(subject["name"], subject["digest"]["sha256"], value["predicateType"], value["predicate"])
+        statement = cls(subject["name"], subject["digest"]["sha256"], value["predicateType"], value["predicate"])
+        if strict.canonical(value) != data:
+            raise SchemaError("the statement is not in canonical form (RFC 8785)")
+        return statement
 
     def digest(self) -> str:
         """Return the SHA-256 of the canonical bytes: for provenance, the proposal's identity."""
         return strict.sha256(self.to_json())
+
+    def require(self, expected: Statement, what: str) -> None:
+        """Raise `SchemaError` unless this is `expected`, which a reader made again from what it had read.
+
+        A statement says some things twice (SLSA's form wants it) and names its own type and subject; a reader that
+        takes each from one place must know that the other places say the same.
+        """
+        if self != expected:
+            raise SchemaError(f"{what} contradicts itself, its type or its subject")

@@ -70,7 +70,7 @@ class Summary:
         predicate = statement.predicate
         ours = predicate["x-agent-pipeline"]
         repository, _, branch = predicate["resourceUri"].rpartition("@refs/")
-        return cls(
+        summary = cls(
             verifier=predicate["verifier"]["id"],
             version=predicate["verifier"]["version"]["agent-pipeline"],
             time=predicate["timeVerified"],
@@ -86,3 +86,5 @@ class Summary:
             checks=tuple(from_plain(Check, check) for check in ours["checks"]),
             merged_on=ours["change"].get("mergedOn"),
         )
+        statement.require(summary.to_statement(statement.sha256), "the summary")
+        return summary

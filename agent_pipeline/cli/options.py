@@ -1,0 +1,93 @@
+"""Options that every command takes, and the one place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from agent_pipeline import config as configuration
+from agent_pipeline.cli.output import Output
+from agent_pipeline.errors import AgentPipelineError, StorageError
+
+YES, NO, USAGE, COULD_NOT_TELL, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def command(example: str, *, network: bool = False) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a click command of a function `f(out, ...)`: with `--json`, `--debug`, an example in its help, and exit codes.
+
+    `network` adds `--no-push`, handed on as `push`.
+    """
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(*, as_json: bool, debug: bool, no_push: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - click's
+            out = Output(as_json)
+            if network:
+                kwargs["push"] = not no_push
+            sys.exit(guarded(functools.partial(function, out, **kwargs), out, debug=debug))
+
+        made: Any = run
+        if network:
+            made = click.option("--no-push", is_flag=True, help="Stay local: neither fetch nor push.")(made)
+        made = click.option("--debug", is_flag=True, help="Show a traceback with an error.")(made)
+        made = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(made)
+        return click.command(epilog=f"\b\nExample:\n  {example}")(made)
+
+    return wrap
+
+
+def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
+    """Run a command and return its exit code. Every error is said with advice; a traceback only with `debug`."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = call()
+    except AgentPipelineError as error:
+        if debug:
+            traceback.print_exc()
+        out.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        out.talk("interrupted; nothing was left running")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_TELL
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        out.error(StorageError(f"{error.filename or 'the disk'}: {error.strerror or error}", hint="free space or rights, then try again"))
+        return COULD_NOT_TELL
+    except Exception:  # noqa: BLE001 - the last place: a defect of ours is "could not tell", with a report to send
+        out.error(_defect(debug=debug))
+        return COULD_NOT_TELL
+    return code if isinstance(code, int) else YES
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    """End on SIGTERM as on Ctrl-C, so that everything is cleaned up."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _defect(*, debug: bool) -> AgentPipelineError:
+    text = traceback.format_exc()
+    if debug:
+        sys.stderr.write(text)
+    where: Path | None = configuration.load().state_dir / "last-defect.txt"
+    try:
+        assert where is not None  # noqa: S101 - for the type checker
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text(f"agent-pipeline {configuration.VERSION}, Python {sys.version}\n\n{text}", encoding="utf-8")
+    except OSError:
+        where = None
+    last = text.strip().splitlines()[-1]
+    hint = f"please report it with {where}" if where else "run it again with --debug and please report what it prints"
+    return AgentPipelineError(f"this is a defect of agent-pipeline: {last}", hint=hint)

@@ -1,0 +1,55 @@
+"""How commands speak: data on stdout, talk on stderr, errors with advice."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agent_pipeline.errors import AgentPipelineError
+
+
+def printable(text: str) -> str:
+    """Return `text` with control, format and bidirectional characters made visible, so that no name can repaint a terminal."""
+    return "".join(char if char in "\n\t" or not _hidden(char) else f"\\u{{{ord(char):x}}}" for char in text)
+
+
+def _hidden(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where one command speaks. With `as_json`, stdout carries exactly one JSON document."""
+
+    as_json: bool
+
+    def talk(self, line: str) -> None:
+        """Say a line to the person; never data."""
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - the place where talk is printed
+
+    def line(self, line: str) -> None:
+        """Print a line of data for a person; silent with `--json`."""
+        if not self.as_json:
+            print(printable(line), flush=True)  # noqa: T201 - the place where data is printed
+
+    def finish(self, document: Any, human: Callable[[], str] | None = None) -> None:  # noqa: ANN401 - any JSON value
+        """Print the command's data: the document with `--json`, else what `human` makes of it."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=True) + "\n")
+        elif human is not None and (text := human()):
+            sys.stdout.write(printable(text).rstrip("\n") + "\n")
+        sys.stdout.flush()
+
+    def error(self, error: AgentPipelineError) -> None:
+        """Say what is wrong and what to do next; with `--json` as the one document too."""
+        self.talk(f"error: {error.message}")
+        if error.hint:
+            self.talk(f"  next: {error.hint}")
+        if self.as_json:
+            document = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+            sys.stdout.write(json.dumps(document) + "\n")
+            sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Merging what was approved, and nothing else."""

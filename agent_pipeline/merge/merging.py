@@ -1,0 +1,128 @@
+"""The merge: one signed commit, one log entry, one transaction with a lease on everything that was decided on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_pipeline import clock
+from agent_pipeline import config as configuration
+from agent_pipeline.audit import entries
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.statement import Statement
+from agent_pipeline.documents.summary import MERGER_ID, Summary
+from agent_pipeline.documents.verification import PASSED, Verification
+from agent_pipeline.errors import PolicyError, StaleError
+from agent_pipeline.policy import digest
+from agent_pipeline.repository import attestations, commits, records, remotes, worktree
+from agent_pipeline.repository.dossier import APPROVAL, MERGE, SUMMARY, TEST_RESULT, Dossier, attestation_path
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.signing.hand import Hand
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The target's full name, its old commit and its new one."""
+
+    target: str
+    old: str
+    new: str
+
+
+def merge(desk: Desk, dossier: Dossier, decision: Verification, staged: str, hand: Hand, now: datetime) -> Merged:
+    """Merge the commit `staged` by a passed `decision`. Raises `StaleError` when anything moved meanwhile."""
+    if decision.verdict != PASSED or decision.statement != dossier.statement:
+        raise PolicyError(f"{dossier.name} is not decided to land", hint=f"`agent-pipeline show {dossier.name}`")
+    target, old = dossier.proposal.target, dossier.proposal.base
+    if desk.tip(target) != old:
+        raise StaleError(f"{target} moved since {dossier.name} was made", hint="ask again on the new base")
+    in_the_way = _in_the_way(desk, target, old, dossier)
+    if in_the_way:
+        raise StaleError(
+            f"your working tree has changes of its own in {', '.join(in_the_way[:5])}",
+            hint="commit or stash them, then land again; nothing was changed",
+        )
+    log = audit_log.read(desk.clone, desk.remote)
+    evidence = tuple(data for kind in (TEST_RESULT, SUMMARY, APPROVAL) for data in dossier.of(kind))
+    summary = hand.signer.statement(_summary(desk, dossier, decision, evidence, now)).to_json()
+    detail = f"{target} on {old}"
+    entry = entries.entry_about(desk, log, dossier, "merged", (*evidence, summary), now, detail)
+    logged = entries.append(desk, log, entry, hand.signer.statement)
+    new = _merge_commit(desk, dossier, staged, str(logged.new), hand, now)
+    files = {attestation_path(dossier.number, MERGE, summary): summary}
+    updates = [
+        RefUpdate(target, old, new),
+        RefUpdate(
+            records.REQUESTS + dossier.record.id,
+            dossier.record.tip,
+            records.extend(desk.clone, dossier.record, dossier.record.id, files),
+        ),
+        logged,
+        _attested(desk, dossier, summary, now),
+    ]
+    records.publish(desk.clone, updates, remote=desk.remote)
+    if desk.remote is None and _checked_out(desk) == target:
+        worktree.update(desk.clone, old, new)
+    return Merged(target, old, new)
+
+
+def _checked_out(desk: Desk) -> str | None:
+    return desk.clone.head_ref() if desk.clone.worktree is not None else None
+
+
+def _in_the_way(desk: Desk, target: str, old: str, dossier: Dossier) -> tuple[str, ...]:
+    """Return local changes that a merge without a remote would have to overwrite."""
+    if desk.remote is not None or _checked_out(desk) != target or dossier.carrier is None:
+        return ()
+    return worktree.can_update(desk.clone, old, dossier.carrier)
+
+
+def _summary(
+    desk: Desk, dossier: Dossier, decision: Verification, evidence: tuple[bytes, ...], now: datetime
+) -> Statement:
+    inputs = (dossier.request_envelope, dossier.provenance_envelope, *evidence)
+    levels = tuple(f"ORG_SOURCE_AGENT_{proof.split()[0].upper().replace('-', '_')}" for proof in decision.proofs)
+    summary = Summary(
+        verifier=MERGER_ID,
+        version=configuration.VERSION,
+        time=clock.rfc3339(now),
+        repository=desk.landed.root.repository,
+        target=dossier.proposal.target,
+        policy=digest(desk.landed.policy_bytes),
+        statement=dossier.statement,
+        inputs=tuple(strict.sha256(data) for data in inputs),
+        passed=True,
+        levels=tuple(level for level in levels if level.replace("_", "").isalpha()),
+        base=dossier.proposal.base,
+        tree=dossier.proposal.tree,
+        checks=decision.checks,
+        merged_on=dossier.proposal.base,
+    )
+    return summary.to_statement(strict.sha256(dossier.manifest))
+
+
+def _merge_commit(desk: Desk, dossier: Dossier, staged: str, log_head: str, hand: Hand, now: datetime) -> str:
+    """Return the merge: first parent the target, second the staged commit, tree the approved one.
+
+    It names the log's head, so that the protected branch is the high-water mark of the log.
+    """
+    message = (
+        f"Merge agent change {dossier.name}\n\n"
+        f"Agent-Pipeline-Proposal: {dossier.name}\n"
+        f"Agent-Pipeline-Statement: sha256:{dossier.statement}\n"
+        f"Agent-Pipeline-Log: {log_head}\n"
+    )
+    draft = commits.draft(
+        desk.clone, dossier.proposal.tree, [dossier.proposal.base, staged], message, hand.name, hand.email, now
+    )
+    return commits.write(desk.clone, draft, hand.signer.commit(draft))
+
+
+def _attested(desk: Desk, dossier: Dossier, summary: bytes, now: datetime) -> RefUpdate:
+    """Return the update of `refs/attestations/trees` that adds everything about the merged tree."""
+    old = desk.clone.ref(remotes.tracking(desk.remote, attestations.REF))
+    names = {name.removesuffix(".dsse.json"): data for name, data in dossier.attestations.items()}
+    names |= {"request": dossier.request_envelope, f"{MERGE}.{strict.sha256(summary)[:16]}": summary}
+    return RefUpdate(attestations.REF, old, attestations.add(desk.clone, old, dossier.proposal.tree, names, now))

@@ -1,0 +1,148 @@
+"""Running one of the policy's checks on one tree, in a fresh sandbox, and judging how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent_pipeline import config as configuration
+from agent_pipeline.documents.policy import CheckPolicy, Policy
+from agent_pipeline.documents.provenance import SandboxFacts
+from agent_pipeline.documents.replay_result import Run
+from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.policy import rules
+from agent_pipeline.replay import report
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.sandbox.contract import UID, Bounds, CommandResult, Engine, Image, Sandbox, Spec
+from agent_pipeline.workspace import create
+
+REPORT_PATH = "/tmp/agent-pipeline-report.jsonl"  # noqa: S108 - inside the sandbox, on a tmpfs of its own
+_NOT_THERE = (126, 127)
+_PYTEST_TESTS_FAILED = 1
+_SPARE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where checks run: the clone that holds the trees, the rules, the engine and the image, the base's version."""
+
+    clone: Clone
+    config: configuration.Config
+    policy: Policy
+    engine: Engine
+    image: Image
+    run: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A finished run, its tests by name, the sandbox's facts, and what setup said when it failed."""
+
+    run: Run
+    tests: report.Report
+    facts: SandboxFacts
+    setup_error: str | None = None
+
+
+def bounds(policy: Policy, seconds: int) -> Bounds:
+    """Return the sandbox's bounds for a life of `seconds`, by the policy."""
+    box = policy.sandbox
+    return Bounds(box.memory_mb, box.pids, box.cpus, box.disk_mb, seconds, box.require)
+
+
+def setup_env(policy: Policy, version: str) -> dict[str, str]:
+    """Return the setup's environment, with `{version}` replaced by the version that Git would give the base."""
+    return {name: value.replace("{version}", version) for name, value in policy.setup.env.items()}
+
+
+def set_up(sandbox: Sandbox, policy: Policy) -> str | None:
+    """Run the policy's setup. Return None, or what the first failing command said."""
+    for argv in policy.setup.run:
+        done = sandbox.run(argv, seconds=policy.setup.seconds)
+        if done.code != 0:
+            ended = "ran out of time" if done.timed_out else f"exit {done.code}"
+            return f"setup `{' '.join(argv)}`: {ended}\n{_tail(done.output)}"
+    return None
+
+
+def run_check(bench: Bench, name: str, on: str, tree: str) -> Ran:
+    """Run the check `name` of the policy on `tree`, in a sandbox of its own. Raises `SandboxError`."""
+    check = bench.policy.checks[name]
+    seconds = bench.policy.setup.seconds * max(1, len(bench.policy.setup.run)) + check.seconds + _SPARE_SECONDS
+    with (
+        create(
+            bench.clone,
+            tree,
+            may_read=lambda path: rules.may_read(bench.policy, path),
+            parent=bench.config.runs,
+            disk_mb=bench.policy.sandbox.disk_mb,
+            uid=UID,
+        ) as workspace,
+        bench.engine.start(
+            Spec(
+                image=bench.image,
+                workspace=workspace.path,
+                bounds=bounds(bench.policy, seconds),
+                run=bench.run,
+                env=setup_env(bench.policy, bench.version),
+                runtime=bench.policy.sandbox.runtime,
+            )
+        ) as sandbox,
+    ):
+        setup_error = set_up(sandbox, bench.policy)
+        if setup_error is not None:
+            failed = Run(name, on, tree, 0, 0, (), reported=False, output=setup_error[-4000:], code=None)
+            return Ran(failed, report.EMPTY, sandbox.facts, setup_error)
+        done = sandbox.run(check.run, seconds=check.seconds, env={"AGENT_PIPELINE_REPORT": REPORT_PATH})
+        tests = _read_report(sandbox)
+        return Ran(_as_run(name, on, tree, done, tests), tests, sandbox.facts)
+
+
+def _read_report(sandbox: Sandbox) -> report.Report:
+    try:
+        return report.parse(sandbox.read(REPORT_PATH, report.MAX_BYTES))
+    except (OSError, ValueError):
+        return report.EMPTY  # the check does not run pytest, or wrote something else there
+    except SandboxError:
+        return report.EMPTY  # the check took the sandbox down; its exit code says so
+
+
+def _as_run(name: str, on: str, tree: str, done: CommandResult, tests: report.Report) -> Run:
+    return Run(
+        check=name,
+        on=on,
+        tree=tree,
+        seconds=round(done.seconds),
+        passed=len(tests.passed),
+        failed=tuple(sorted(tests.failed))[:10_000],
+        reported=tests.complete,
+        output=_tail(done.output),
+        code=done.code,
+    )
+
+
+def _tail(output: bytes) -> str:
+    return output.decode("utf-8", "replace").replace("\x00", "�")[-4000:]
+
+
+def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:
+    """Judge a run of `check`: passed, failed, or unknown when the check could not even be started."""
+    run = ran.run
+    if ran.setup_error is not None:
+        return Check(name, FAILED, ran.setup_error[-1500:])
+    if run.code is None:
+        return Check(name, FAILED, f"killed: it ran out of its {check.seconds} seconds or said too much")
+    if run.code in _NOT_THERE and not run.reported:
+        return Check(name, UNKNOWN, f"`{check.run[0]}` is not there or cannot run in the sandbox: {run.output[-300:]}")
+    new = [test for test in run.failed if test not in check.known_failures]
+    if run.code == 0 and not run.failed:
+        if run.reported and not run.passed:
+            return Check(name, FAILED, "no test ran")
+        said = f"{run.passed} tests passed" if run.reported else "exit 0"
+        return Check(name, PASSED, f"{said} in {run.seconds} s")
+    if run.reported and run.code == _PYTEST_TESTS_FAILED and run.failed and not new:
+        return Check(name, PASSED, f"{run.passed} tests passed; {len(run.failed)} failed as on the base before")
+    if new:
+        return Check(name, FAILED, f"{len(new)} tests fail: {', '.join(new[:5])}{' …' if len(new) > 5 else ''}")  # noqa: PLR2004 - enough to act on
+    return Check(name, FAILED, f"exit {run.code}: {run.output[-600:]}")

@@ -1,0 +1,133 @@
+"""One proposal's record read as documents: bytes as they are, and what they say. Reading is not believing: nothing here verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agent_pipeline.documents import closure, strict, transcript
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.proposal import Proposal
+from agent_pipeline.documents.provenance import Provenance
+from agent_pipeline.documents.request import PREDICATE_TYPE as REQUEST_TYPE
+from agent_pipeline.documents.request import Request
+from agent_pipeline.documents.statement import Statement
+from agent_pipeline.errors import SchemaError, UsageError
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.records import Record
+
+REQUEST_FILE = "request.dsse.json"
+PROVENANCE, TEST_RESULT, SUMMARY, APPROVAL, MERGE, CLOSURE = (
+    "provenance",
+    "test-result",
+    "summary",
+    "approval",
+    "merge",
+    "closure",
+)
+RUN_REPORT, REPLAY_REPORT, VERIFICATION_REPORT = "run.json", "replay.json", "verification.json"
+
+
+def attestation_path(number: int, kind: str, envelope: bytes) -> str:
+    """Return where an envelope of `kind` lies in a record: its own digest keeps two of one kind apart."""
+    return f"{number}/attestations/{kind}.{strict.sha256(envelope)[:16]}.dsse.json"
+
+
+def report_path(number: int, name: str) -> str:
+    """Return where a report lies in a record. Reports are for people; no decision reads them."""
+    return f"{number}/reports/{name}"
+
+
+def closure_path(envelope: bytes) -> str:
+    """Return where a closure lies in a record."""
+    return f"{CLOSURE}.{strict.sha256(envelope)[:16]}.dsse.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """The documents of proposal `number` of a request. Envelopes are bytes as found; `of(kind)` lists them."""
+
+    record: Record
+    number: int
+    request_envelope: bytes
+    request: Request
+    manifest: bytes
+    proposal: Proposal
+    provenance_envelope: bytes
+    provenance: Provenance
+    statement: str
+    transcript: bytes
+    attestations: dict[str, bytes]
+    carrier: str | None
+
+    @property
+    def name(self) -> str:
+        """`ID.n`."""
+        return f"{self.record.id}.{self.number}"
+
+    def of(self, kind: str) -> tuple[bytes, ...]:
+        """Return all envelopes of one kind, in the order of their names."""
+        return tuple(data for name, data in sorted(self.attestations.items()) if name.startswith(f"{kind}."))
+
+
+def read_request(record: Record) -> tuple[bytes, Request]:
+    """Return the request's envelope and what it says. Raises `SchemaError`."""
+    data = record.read(REQUEST_FILE)
+    if data is None:
+        raise SchemaError(f"the record of {record.id} has no {REQUEST_FILE}")
+    statement = Statement.from_json(Envelope.from_json(data).payload)
+    if statement.predicate_type != REQUEST_TYPE:
+        raise SchemaError(f"the record of {record.id} holds no request but {statement.predicate_type}")
+    return data, Request.from_dict(statement.predicate)
+
+
+def latest(record: Record) -> int | None:
+    """Return the newest proposal's number that has a provenance, or None."""
+    numbers = [n for n in record.proposals() if any(name.startswith(PROVENANCE) for name in record.attestations(n))]
+    return max(numbers, default=None)
+
+
+def open_dossier(clone: Clone, record: Record, number: int | None = None) -> Dossier:
+    """Read proposal `number` (the newest when None). Raises `UsageError` when there is none, `SchemaError`."""
+    number = number or latest(record)
+    if number is None or number not in record.proposals():
+        raise UsageError(
+            f"{record.id} has no such proposal" if number else f"{record.id} has no proposal yet",
+            hint=f"`agent-pipeline show {record.id}` says what became of it",
+        )
+    attestations = record.attestations(number)
+    provenances = [data for name, data in attestations.items() if name.startswith(f"{PROVENANCE}.")]
+    if len(provenances) != 1:
+        raise SchemaError(f"{record.id}.{number} has {len(provenances)} provenance statements; exactly one is expected")
+    request_envelope, request = read_request(record)
+    statement = Statement.from_json(Envelope.from_json(provenances[0]).payload)
+    manifest = _need(record, f"{number}/proposal.json")
+    return Dossier(
+        record=record,
+        number=number,
+        request_envelope=request_envelope,
+        request=request,
+        manifest=manifest,
+        proposal=Proposal.from_json(manifest, max_bytes=16 << 20),
+        provenance_envelope=provenances[0],
+        provenance=Provenance.from_statement(statement),
+        statement=strict.sha256(Envelope.from_json(provenances[0]).payload),
+        transcript=_need(record, f"{number}/transcript.jsonl"),
+        attestations=attestations,
+        carrier=record.carrier(number),
+    )
+
+
+def _need(record: Record, path: str) -> bytes:
+    data = record.read(path)
+    if data is None or len(data) > transcript.MAX_BYTES:
+        raise SchemaError(f"the record of {record.id} has no usable {path}")
+    return data
+
+
+def closures(record: Record) -> Iterable[closure.Closure]:
+    """Yield what the record's closures say, unverified."""
+    for path in record.files():
+        if path.startswith(f"{CLOSURE}.") and (data := record.read(path)) is not None:
+            statement = Statement.from_json(Envelope.from_json(data).payload)
+            yield closure.Closure.from_dict(statement.predicate)

@@ -1,0 +1,103 @@
+"""What the protected branch says: policy, trust root and locks. Nothing else is ever judged by.
+
+Whatever target is asked for and whatever lies in the working tree, rules come from the anchor's branch, freshly fetched.
+Until `init`'s commit has landed there, requests may use it from the branch `agent-pipeline-setup`, marked `trial`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_pipeline.attestation.trust import load_root
+from agent_pipeline.config import Config
+from agent_pipeline.documents.anchor import Anchor
+from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
+from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock
+from agent_pipeline.documents.policy import PATH as POLICY_PATH
+from agent_pipeline.documents.policy import Policy
+from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.errors import UsageError
+from agent_pipeline.policy import load as load_policy
+from agent_pipeline.repository import anchor as anchors
+from agent_pipeline.repository import remotes
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.trust_files import versions
+
+SETUP_BRANCH = "refs/heads/agent-pipeline-setup"
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The rules in force at `commit` of the anchor's branch; with `trial`, rules that nobody has merged yet."""
+
+    anchor: Anchor
+    commit: str
+    policy_bytes: bytes
+    policy: Policy
+    root: TrustRoot
+    root_versions: tuple[tuple[bytes, ...], ...]
+    images: ImagesLock
+    requirements: bytes | None
+    trial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where one command works: a clone, its records' remote (None: everything in this clone), the rules in force."""
+
+    clone: Clone
+    remote: str | None
+    config: Config
+    landed: Landed
+    tell: Callable[[str], None]
+
+    @property
+    def url(self) -> str:
+        """What the anchor must name."""
+        return anchors.url_of(self.clone, self.remote)
+
+    def tip(self, branch: str) -> str | None:
+        """Return the commit of `branch` (a full ref name) as the remote has it, or this clone without a remote."""
+        return self.clone.ref(remotes.tracking(self.remote, branch))
+
+
+def open_desk(clone: Clone, config: Config, tell: Callable[[str], None], now: datetime, *, fetch: bool = True) -> Desk:
+    """Fetch, find the anchor, and load the rules in force. Raises `UsageError` when nothing is pinned or set up."""
+    remote = clone.remote()
+    if remote is not None and fetch:
+        remotes.fetch(clone, remote)
+    anchor = anchors.find(clone, remote, config)
+    return Desk(clone, remote, config, load(clone, remote, anchor, now), tell)
+
+
+def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime) -> Landed:
+    """Load the rules of the anchor's branch. Raises `UsageError` when it has none, `SignatureError` for a bad root."""
+    for branch, trial in ((anchor.branch, False), (SETUP_BRANCH, True)):
+        commit = clone.ref(remotes.tracking(remote, branch))
+        if commit is not None and clone.file(commit, POLICY_PATH) is not None:
+            return _read(clone, commit, anchor, now, trial=trial)
+    raise UsageError(
+        f"{anchor.branch} has no {POLICY_PATH}, and there is no branch agent-pipeline-setup",
+        hint="set the repository up with `agent-pipeline init`, and push or merge its commit",
+    )
+
+
+def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime, *, trial: bool) -> Landed:
+    policy_bytes, images = clone.file(commit, POLICY_PATH), clone.file(commit, IMAGES_PATH)
+    if policy_bytes is None or images is None:
+        raise UsageError(f"{commit[:12]} lacks {IMAGES_PATH}", hint="restore it from the commit that `init` made")
+    chain = versions(clone, commit)
+    root = load_root(chain, pin=anchor.root_digest, now=now)
+    return Landed(
+        anchor=anchor,
+        commit=commit,
+        policy_bytes=policy_bytes,
+        policy=load_policy(policy_bytes),
+        root=root,
+        root_versions=chain,
+        images=ImagesLock.from_json(images),
+        requirements=clone.file(commit, REQUIREMENTS),
+        trial=trial,
+    )

@@ -1,0 +1,67 @@
+"""The trust root as files: `.agent-pipeline/trust/<version>.<first 8 of keyid>.dsse.json` in a commit's tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pygit2
+
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.errors import SchemaError
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.remotes import tracking
+
+FOLDER = ".agent-pipeline/trust"
+_NAME = re.compile(r"([1-9][0-9]{0,5})\.[0-9a-f]{8}\.dsse\.json")
+
+
+def file_name(version: int, keyid: str) -> str:
+    """Return the path of one signature's envelope over one version of the root."""
+    return f"{FOLDER}/{version}.{keyid[:8]}.dsse.json"
+
+
+def versions(clone: Clone, commit: str) -> tuple[tuple[bytes, ...], ...]:
+    """Return the envelopes of every version in order, version 1 first; empty when there is no trust root.
+
+    Raises `SchemaError` when a version is missing in between.
+    """
+    found: dict[int, list[bytes]] = {}
+    for name, data in _files(clone, commit):
+        if (match := _NAME.fullmatch(name)) is not None:
+            found.setdefault(int(match[1]), []).append(data)
+    if sorted(found) != list(range(1, len(found) + 1)):
+        raise SchemaError(f"{FOLDER}: a version of the trust root is missing between 1 and {max(found)}")
+    return tuple(tuple(found[number]) for number in sorted(found))
+
+
+def _files(clone: Clone, commit: str) -> Iterator[tuple[str, bytes]]:
+    tree = clone.objects[commit].peel(pygit2.Tree)
+    try:
+        folder = tree[FOLDER]
+    except KeyError:
+        return
+    if isinstance(folder, pygit2.Tree):
+        for entry in sorted(folder, key=lambda item: item.name or ""):
+            if isinstance(entry, pygit2.Blob) and entry.name is not None:
+                yield entry.name, entry.data
+
+
+def first_root_branches(clone: Clone, remote: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (protected branch, digest of the first root) for every branch that carries a first root naming itself.
+
+    The payload is only read here, never believed: the digest decides.
+    """
+    for name in clone.refs(tracking(remote, "refs/heads/") if remote else "refs/heads/"):
+        commit = clone.ref(name)
+        if commit is None:
+            continue
+        for envelope in next(iter(versions(clone, commit)), ()):
+            try:
+                payload = Envelope.from_json(envelope).payload
+                root = TrustRoot.from_json(payload)
+            except SchemaError:
+                continue
+            yield root.branch, strict.sha256(payload)

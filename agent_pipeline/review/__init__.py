@@ -1,0 +1,1 @@
+"""Staging what CI admitted, and what reviewers decide about it."""

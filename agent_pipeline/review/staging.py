@@ -1,0 +1,138 @@
+"""Staging: CI signs what it found, makes the branch `agent/<id>`, and logs the admission - all of it or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_pipeline import clock
+from agent_pipeline import config as configuration
+from agent_pipeline.audit import entries
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents import replay_result, schema, strict
+from agent_pipeline.documents.form import to_plain
+from agent_pipeline.documents.replay_result import ReplayResult
+from agent_pipeline.documents.statement import Statement
+from agent_pipeline.documents.summary import VERIFIER_ID, Summary
+from agent_pipeline.documents.verification import FAILED, PASSED, Check, Verification, verdict
+from agent_pipeline.policy import digest
+from agent_pipeline.repository import commits, records
+from agent_pipeline.repository.dossier import (
+    REPLAY_REPORT,
+    SUMMARY,
+    TEST_RESULT,
+    VERIFICATION_REPORT,
+    Dossier,
+    attestation_path,
+    report_path,
+)
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.review import messages
+from agent_pipeline.signing.hand import Hand
+
+ORG_LEVELS = {"signed": "ORG_SOURCE_AGENT_SIGNED", "replayed": "ORG_SOURCE_AGENT_REPLAYED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What CI found about a proposal: the verification, and the replay when there was one."""
+
+    verification: Verification
+    replay: ReplayResult | None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """All checks, in order."""
+        return self.verification.checks + (self.replay.checks if self.replay is not None else ())
+
+    @property
+    def verdict(self) -> str:
+        """Passed, failed or unknown, over all checks."""
+        return verdict(self.checks)
+
+
+def branch_of(request: str) -> str:
+    """Return the staged branch's full name."""
+    return f"refs/heads/agent/{request}"
+
+
+def test_result_statement(desk: Desk, dossier: Dossier, result: ReplayResult) -> Statement:
+    """Return CI's statement about the replay, in in-toto's test-result form."""
+    passed = verdict(result.checks) == PASSED
+    predicate = {
+        "result": "PASSED" if passed else "FAILED",
+        "configuration": [
+            {"name": "sandbox-image", "digest": {"sha256": result.image}},
+            {"name": "policy", "digest": {"sha256": digest(desk.landed.policy_bytes)}},
+        ],
+        "passedTests": [check.name for check in result.checks if check.outcome == PASSED],
+        "failedTests": [check.name for check in result.checks if check.outcome != PASSED],
+        "x-agent-pipeline": to_plain(result),
+    }
+    schema.validate("test_result", predicate)
+    return Statement("proposal.json", strict.sha256(dossier.manifest), replay_result.PREDICATE_TYPE, predicate)
+
+
+def summary_statement(desk: Desk, dossier: Dossier, found: Found, inputs: tuple[bytes, ...], now: datetime) -> Statement:
+    """Return CI's signed summary of what it verified, naming every envelope it was decided on."""
+    summary = Summary(
+        verifier=VERIFIER_ID,
+        version=configuration.VERSION,
+        time=clock.rfc3339(now),
+        repository=desk.landed.root.repository,
+        target=dossier.proposal.target,
+        policy=digest(desk.landed.policy_bytes),
+        statement=dossier.statement,
+        inputs=tuple(strict.sha256(data) for data in inputs),
+        passed=found.verdict == PASSED,
+        levels=tuple(ORG_LEVELS.values()) if found.verdict == PASSED else (),
+        base=dossier.proposal.base,
+        tree=dossier.proposal.tree,
+        checks=found.checks,
+    )
+    return summary.to_statement(strict.sha256(dossier.manifest))
+
+
+def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime) -> None:
+    """Sign, and publish record, branch and log in one transaction. A failed proposal gets no branch, but is logged.
+
+    Raises `StaleError` when something moved meanwhile; nothing is half-written then.
+    """
+    log = audit_log.read(desk.clone, desk.remote)
+    files: dict[str, bytes] = {report_path(dossier.number, VERIFICATION_REPORT): found.verification.to_json()}
+    inputs: tuple[bytes, ...] = (dossier.request_envelope, dossier.provenance_envelope)
+    if found.replay is not None:
+        tested = hand.signer.statement(test_result_statement(desk, dossier, found.replay)).to_json()
+        files[attestation_path(dossier.number, TEST_RESULT, tested)] = tested
+        files[report_path(dossier.number, REPLAY_REPORT)] = found.replay.to_json()
+        inputs += (tested,)
+    summary = hand.signer.statement(summary_statement(desk, dossier, found, inputs, now)).to_json()
+    files[attestation_path(dossier.number, SUMMARY, summary)] = summary
+    event = "rejected" if found.verdict == FAILED else "admitted"
+    entry = entries.entry_about(desk, log, dossier, event, (*inputs, summary), now)
+    updates = [
+        RefUpdate(
+            records.REQUESTS + dossier.record.id,
+            dossier.record.tip,
+            records.extend(desk.clone, dossier.record, dossier.record.id, files),
+        ),
+        entries.append(desk, log, entry, hand.signer.statement),
+    ]
+    if event == "admitted":
+        branch = branch_of(dossier.record.id)
+        updates.append(RefUpdate(branch, desk.tip(branch), _staged_commit(desk, dossier, hand, now)))
+    records.publish(desk.clone, updates, remote=desk.remote)
+
+
+def _staged_commit(desk: Desk, dossier: Dossier, hand: Hand, now: datetime) -> str:
+    draft = commits.draft(
+        desk.clone,
+        dossier.proposal.tree,
+        [dossier.proposal.base],
+        messages.staged(dossier.request, dossier.name, dossier.statement),
+        hand.name,
+        hand.email,
+        now,
+    )
+    return commits.write(desk.clone, draft, hand.signer.commit(draft))
