@@ -1,0 +1,60 @@
+"""From bytes to a statement that somebody with the right role signed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent_pipeline.attestation import dsse
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.root import Person, TrustRoot
+from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
+from agent_pipeline.errors import SignatureError
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A statement, who signed it, with which key, and the SHA-256 of the envelope's bytes."""
+
+    statement: Statement
+    person: Person
+    keyid: str
+    envelope: str
+
+
+def signer(envelope: Envelope, root: TrustRoot, payload_type: str = PAYLOAD_TYPE) -> Person:
+    """Return the person of `root` whose key signed `envelope`. Raises `SignatureError`.
+
+    The key id in the envelope is a hint by which the key is found; the signature decides.
+    """
+    key, owner = root.key(envelope.keyid), root.owner(envelope.keyid)
+    if key is None or owner is None:
+        raise SignatureError(
+            f"key {envelope.keyid[:8]} is nobody's in version {root.version} of the trust root",
+            hint="`agent-pipeline trust show` lists the keys; `agent-pipeline join` offers one",
+        )
+    dsse.check(envelope, key, payload_type)
+    return owner
+
+
+def require_role(person: Person, *roles: str) -> None:
+    """Raise `SignatureError` unless `person` has one of `roles`."""
+    if not set(roles) & set(person.roles):
+        raise SignatureError(
+            f"{person.name} signed this but is no {' or '.join(roles)} (roles: {', '.join(person.roles) or 'none'})",
+            hint="`agent-pipeline trust show` lists who may do what",
+        )
+
+
+def read(data: bytes, root: TrustRoot, predicate_type: str, *roles: str) -> Signed:
+    """Return the statement in the envelope `data` once somebody with one of `roles` is known to have signed it.
+
+    Raises `SchemaError`, `SignatureError`.
+    """
+    envelope = Envelope.from_json(data)
+    person = signer(envelope, root)
+    require_role(person, *roles)
+    statement = Statement.from_json(envelope.payload)
+    if statement.predicate_type != predicate_type:
+        raise SignatureError(f"this is {statement.predicate_type[:80]!r}, not {predicate_type!r}")
+    return Signed(statement, person, envelope.keyid, strict.sha256(data))
