@@ -1,0 +1,167 @@
+"""Which paths a proposal may carry, decided on the text alone.
+
+A path that passes means the same file to Git, to the tools that read Git and on every common file system: Linux, macOS
+(HFS+ folds case, drops invisible characters), Windows (folds case, drops trailing dots and spaces, has devices, streams
+and short names). Whatever Git itself refuses with `core.protectHFS` and `core.protectNTFS` is refused here too; Git
+accepts much more than that (`security.md` C1), so this list is longer than Git's.
+
+Nothing here looks at a tree: collisions with neighbours are found by comparing `collision_key` beside them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from agent_pipeline.errors import PathError
+
+MAX_BYTES: Final = 4000  # Linux opens at most 4095, and a prefix such as `/workspace/` must still fit
+MAX_COMPONENT_BYTES: Final = 255
+MAX_DEPTH: Final = 100
+
+# Default_Ignorable_Code_Point of Unicode outside the categories that are refused anyway (Cf, Cc, Co, Cs, Cn).
+_INVISIBLE: Final = frozenset(
+    character
+    for first, last in (
+        (0x034F, 0x034F),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x180B, 0x180F),
+        (0x3164, 0x3164),
+        (0xFE00, 0xFE0F),
+        (0xFFA0, 0xFFA0),
+        (0xE0100, 0xE01EF),
+    )
+    for character in range(first, last + 1)
+)
+_CATEGORIES: Final = {
+    "Cc": "a control character",
+    "Cf": "an invisible or direction-changing character",
+    "Co": "a private-use character",
+    "Cs": "bytes that are no UTF-8",
+    "Cn": "a character that Unicode has not assigned (here)",
+    "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}
+_FORBIDDEN: Final = frozenset('\\:*?"<>|')  # a separator, a stream or a wildcard on Windows; magic in pathspecs
+_ASCII_BAD: Final = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+_DEVICE: Final = re.compile(r"(con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9]|lpt[0-9])(\..*)?")
+# What FAT and NTFS call a long name beside it: `GIT~1` is `.git`, `GI7EBA~1` is `.gitmodules` (git's is_ntfs_dotgit).
+_SHORT_NAME: Final = re.compile(r"[^.]{1,7}~[0-9]{1,6}(\.[^.]{0,3})?")
+_NEVER: Final = {
+    ".git": "Git's own directory",
+    ".gitmodules": "Git's own settings",
+    ".gitattributes": "Git's own settings",
+}
+_EXACT_ONLY: Final = frozenset([".gitignore", ".mailmap", ".agent-pipeline"])
+
+
+def check(path: str) -> None:
+    """Raise `PathError` when no proposal may carry `path` (relative, separated by `/`)."""
+    try:
+        size = len(path.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise _refused(path, "it holds bytes that are no UTF-8") from None
+    if size > MAX_BYTES:
+        raise _refused(path, f"it has {size} bytes; at most {MAX_BYTES} can be opened everywhere")
+    components = path.split("/")
+    if len(components) > MAX_DEPTH:
+        raise _refused(path, f"it is deeper than {MAX_DEPTH} directories")
+    for component in components:
+        if (reason := _component(component)) is not None:
+            raise _refused(path, reason)
+
+
+def reason_against(name: str) -> str | None:
+    """Return why a single file or directory name is refused, or None."""
+    return "it holds a `/`" if "/" in name else _component(name)
+
+
+def collision_key(path: str) -> str:
+    """Return what `path` becomes when case, compatibility forms and invisible characters do not count.
+
+    Two names in one directory with the same key are one file on some file system. Idempotent.
+    """
+    if path.isascii():
+        return path.lower()
+    before = None
+    key = path
+    while key != before:  # folding can bring up what normalising folds again; three rounds are the most seen
+        before = key
+        visible = "".join(character for character in key if not _ignorable(character))
+        key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
+    return key
+
+
+def is_git_directory(name: str) -> bool:
+    """Return whether some file system takes the single name `name` for `.git`."""
+    key = collision_key(name).split(":", 1)[0].rstrip(". ")
+    return key == ".git" or re.fullmatch(r"git~[0-9]+", key) is not None
+
+
+def visible(text: str) -> str:
+    """Return `text` with everything that cannot be seen, or moves what is seen, written as an escape."""
+    return "".join(
+        character if character == " " or (character.isprintable() and ord(character) not in _INVISIBLE)
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )  # fmt: skip
+
+
+def _ignorable(character: str) -> bool:
+    return ord(character) in _INVISIBLE or unicodedata.category(character) == "Cf"
+
+
+def _component(name: str) -> str | None:
+    """Return why this name between two slashes is refused, or None."""
+    if name in {"", ".", ".."}:
+        return "it holds an empty, `.` or `..` component"
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_COMPONENT_BYTES:
+        return f"one name is longer than {MAX_COMPONENT_BYTES} bytes"
+    if (reason := _characters(name)) is not None:
+        return reason
+    if name.startswith("-"):
+        return "a name begins with `-`, which programs take for an option"
+    if name.endswith((".", " ")):
+        return "a name ends in a dot or a space, which Windows drops"
+    return _special(name)
+
+
+def _characters(name: str) -> str | None:
+    if name.isascii():
+        return 'it holds a control character or one of \\ : * ? " < > |' if _ASCII_BAD.search(name) else None
+    for character in name:
+        kind = unicodedata.category(character)
+        if kind in _CATEGORIES:
+            return f"it holds {_CATEGORIES[kind]} (U+{ord(character):04X})"
+        if ord(character) in _INVISIBLE:
+            return f"it holds an invisible character (U+{ord(character):04X})"
+        if character in _FORBIDDEN:
+            return f"it holds `{character}`"
+    if not unicodedata.is_normalized("NFC", name):
+        return "it is not in Unicode's composed form (NFC), so the same name could be written twice"
+    return None
+
+
+def _special(name: str) -> str | None:  # noqa: PLR0911 - a list of reasons
+    key = collision_key(name).rstrip(". ")
+    if is_git_directory(name):
+        return "some file system takes it for `.git`"
+    if key in _NEVER:
+        return f"it names {_NEVER[key]} (`{key}`), which a proposal never carries"
+    if key in _EXACT_ONLY and name != key:
+        return f"some file system takes it for `{key}`"
+    if key in {"", ".", ".."} or any(character in "/\\:" for character in key):
+        return "some programs take one of its characters for a separator"
+    if _DEVICE.fullmatch(key) or _DEVICE.fullmatch(key.split(".", 1)[0].rstrip()):
+        return "it is the name of a device on Windows"
+    if _SHORT_NAME.fullmatch(key):
+        return "it has the form of a Windows short name, which stands for another file"
+    return None
+
+
+def _refused(path: str, reason: str) -> PathError:
+    shown = visible(path)
+    shown = shown if len(shown) <= 200 else f"{shown[:200]}..."  # noqa: PLR2004 - enough to find it
+    return PathError(f"`{shown}` cannot be part of a proposal: {reason}", hint="choose another name for the file")
