@@ -43,6 +43,7 @@ _CATEGORIES: Final = {
     "Cn": "a character that Unicode has not assigned (here)",
     "Zl": "a line separator",
     "Zp": "a paragraph separator",
+    "Zs": "a space that is not the plain one",
 }
 _FORBIDDEN: Final = frozenset('\\:*?"<>|')  # a separator, a stream or a wildcard on Windows; magic in pathspecs
 _ASCII_BAD: Final = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
