@@ -9,14 +9,12 @@ from agent_pipeline import clock
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.log_entry import PREDICATE_TYPE, LogEntry
+from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.repository.dossier import Dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import LOG
 from agent_pipeline.repository.refs import RefUpdate
-
-ZERO = "0" * 64
 
 
 def entry_about(  # noqa: PLR0913 - what an entry says
@@ -32,7 +30,7 @@ def entry_about(  # noqa: PLR0913 - what an entry says
     return LogEntry(
         version=1,
         index=len(log.entries),
-        previous=strict.sha256(log.entries[-1].envelope) if log.entries else ZERO,
+        previous=strict.sha256(log.entries[-1].envelope) if log.entries else FIRST_PREVIOUS,
         event=event,
         repository=desk.landed.root.repository,
         request=dossier.record.id,
@@ -46,6 +44,5 @@ def entry_about(  # noqa: PLR0913 - what an entry says
 
 def append(desk: Desk, log: audit_log.Log, entry: LogEntry, sign: Callable[[Statement], Envelope]) -> RefUpdate:
     """Sign `entry` and return the update of the log's ref, to be published with everything that belongs to it."""
-    statement = Statement(f"log-entry-{entry.index}", entry.digest(), PREDICATE_TYPE, entry.to_dict())
-    head = audit_log.append(desk.clone, log, sign(statement).to_json())
+    head = audit_log.append(desk.clone, log, sign(entry.to_statement()).to_json())
     return RefUpdate(LOG, log.head, head)

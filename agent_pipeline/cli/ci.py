@@ -1,0 +1,173 @@
+"""`ci run|replay|stage|merge`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_pipeline import clock, pipeline
+from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli.groups import group
+from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
+from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.replay_result import ReplayResult
+from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
+from agent_pipeline.errors import AgentPipelineError, RejectedError, UsageError
+from agent_pipeline.repository import records
+from agent_pipeline.repository.dossier import open_dossier
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.review.state import state_of
+from agent_pipeline.signing import hand as hands
+
+RESULTS_LIMIT = 16 << 20
+
+
+def _named(desk: Desk, names: tuple[str, ...], states: tuple[str, ...]) -> list[str]:
+    """Return the requests to work on: the named ones, or all in one of `states`."""
+    if names:
+        return [desks.find_record(desk, name)[0].id for name in names]
+    entries = desks.log_entries(desk)
+    found = []
+    for record in records.all_records(desk.clone, desk.remote):
+        try:
+            word = state_of(record, entries).word
+        except AgentPipelineError as error:
+            desk.tell(f"{record.id}: left alone: {error.message}")
+            continue
+        found += [record.id] if word in states else []
+    return found
+
+
+def _code(verdicts: list[str]) -> int:
+    """Return the exit code: any no is a no, else anything that could not be told, else yes."""
+    if FAILED in verdicts:
+        return NO
+    return COULD_NOT_TELL if UNKNOWN in verdicts else YES
+
+
+@command("agent-pipeline ci run", network=True)
+@click.argument("names", metavar="[ID...]", nargs=-1)
+def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
+    """Verify, replay, sign and stage; without ID all that wait. Doing it again changes nothing."""
+    desk = desks.here(out, push=push)
+    hands.need(desk.config, desk.clone, desk.landed.root, "ci")
+    results = []
+    for request in _named(desk, names, ("proposed",)):
+        results.append(_result(request, lambda request=request: pipeline.admit(desk, request, None)))  # type: ignore[misc]
+        desk = desks.here(out, push=push)
+    out.finish({"results": results}, lambda: "\n".join(_line(row) for row in results) or "nothing waits")
+    return _code([row["verdict"] for row in results])
+
+
+def _result(request: str, work: Any) -> dict[str, Any]:  # noqa: ANN401 - a call without arguments
+    """Return one row of results; an error about one request does not keep the others waiting."""
+    try:
+        found = work()
+    except AgentPipelineError as error:
+        word = FAILED if isinstance(error, RejectedError) else UNKNOWN
+        check = {"name": "ci", "outcome": word, "reason": error.message}
+        return {"id": request, "verdict": word, "proofs": [], "checks": [check]}
+    checks = [{"name": c.name, "outcome": c.outcome, "reason": c.reason} for c in found.checks]
+    return {"id": request, "verdict": found.verdict, "proofs": list(found.proofs), "checks": checks}
+
+
+def _line(row: dict[str, Any]) -> str:
+    lines = [f"{row['id']}  {row['verdict']}  {' · '.join(row['proofs'])}"]
+    lines += [f"    {c['outcome']}: {c['name']}: {c['reason']}" for c in row["checks"] if c["outcome"] != PASSED]
+    return "\n".join(lines)
+
+
+@command("agent-pipeline ci replay k3v --out results.json", network=True)
+@click.argument("name", metavar="ID")
+@click.option("--out", "file", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
+def replay(out: Output, name: str, file: Path, *, push: bool) -> int:
+    """The first of two jobs: verify and replay. Needs no key and no right to write."""
+    desk = desks.here(out, push=push)
+    record, number = desks.find_record(desk, name)
+    found = pipeline.examine(desk, open_dossier(desk.clone, record, number))
+    row = _result(record.id, lambda: found)
+    if found.replay is not None:
+        _write(file, found.replay.to_json())
+    out.finish(row, lambda: _line(row))
+    return _code([row["verdict"]])
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent or Path())
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data + b"\n")
+        Path(temporary).replace(file)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@command("agent-pipeline ci stage k3v --results results.json", network=True)
+@click.argument("name", metavar="ID")
+@click.option("--results", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="From replay.")
+def stage(out: Output, name: str, results: Path, *, push: bool) -> int:
+    """The second of two jobs: verify again, sign what the first one found, and stage. Runs no foreign code."""
+    desk = desks.here(out, push=push)
+    hands.need(desk.config, desk.clone, desk.landed.root, "ci")
+    if results.stat().st_size > RESULTS_LIMIT:
+        raise UsageError(f"{results} is larger than {RESULTS_LIMIT} bytes", hint="give the file that `ci replay` wrote")
+    result = ReplayResult.from_json(results.read_bytes(), max_bytes=RESULTS_LIMIT)
+    record, _ = desks.find_record(desk, name)
+    row = _result(record.id, lambda: pipeline.admit(desk, record.id, result))
+    out.finish({"results": [row]}, lambda: _line(row))
+    return _code([row["verdict"]])
+
+
+@command("agent-pipeline ci merge", network=True)
+@click.argument("names", metavar="[ID...]", nargs=-1)
+def merge(out: Output, names: tuple[str, ...], *, push: bool) -> int:
+    """Verify all of it again and merge; without ID all that are staged."""
+    desk = desks.here(out, push=push)
+    hands.need(desk.config, desk.clone, desk.landed.root, "merger")
+    results: list[dict[str, Any]] = []
+    codes = []
+    for request in _named(desk, names, ("staged",)):
+        row, code = _merged(desk, request)
+        results.append(row)
+        codes.append(code)
+        desk = desks.here(out, push=push)
+    out.finish({"results": results}, lambda: "\n".join(_merge_line(row) for row in results) or "nothing is staged")
+    waiting = not names  # without ID, what waits for a person is no failure of this run
+    return max((code for code, row in zip(codes, results, strict=True) if not (waiting and row["waiting"])), default=YES)
+
+
+def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
+    row: dict[str, Any] = {"id": request, "merged": False, "target": None, "old": None, "new": None, "waiting": False}
+    try:
+        decision, merged = pipeline.land(desk, request, clock.now())
+    except AgentPipelineError as error:
+        return row | {"reason": error.message}, error.exit_code
+    if merged is None:
+        missing = "; ".join(check.reason for check in decision.checks if check.outcome != PASSED)
+        waiting = decision.waiting
+        return row | {"reason": missing, "waiting": waiting}, NO
+    done = {"merged": True, "target": merged.target, "old": merged.old, "new": merged.new, "reason": "all proofs hold"}
+    return row | done, YES
+
+
+def _merge_line(row: dict[str, Any]) -> str:
+    return f"{row['id']}  merged as {row['new'][:12]}" if row["merged"] else f"{row['id']}  not merged: {row['reason']}"
+
+
+ci = group(
+    "ci",
+    "What CI does. It trusts nothing that it did not verify.",
+    {
+        "run": ("ci:run", "Verify, replay, sign, stage; without ID all that wait."),
+        "replay": ("ci:replay", "First of two jobs: verify and replay, without a key."),
+        "stage": ("ci:stage", "Second of two jobs: verify again, sign, stage."),
+        "merge": ("ci:merge", "Verify all again, merge what is approved."),
+    },
+    "agent-pipeline ci run",
+)

@@ -1,0 +1,41 @@
+"""What most commands start with: this clone, the rules in force, one record, the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent_pipeline import clock
+from agent_pipeline import config as configuration
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.repository import records
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.dossier import Dossier, open_dossier
+from agent_pipeline.repository.landed import Desk, open_desk
+from agent_pipeline.repository.records import Record
+from agent_pipeline.verify.log import check_log
+
+
+def here(out: Output, *, push: bool = True) -> Desk:
+    """Open the clone around the current directory with the rules in force; fetches unless told to stay local."""
+    clone = Clone.discover(Path.cwd())
+    return open_desk(clone, configuration.load(), out.talk, clock.now(), fetch=push)
+
+
+def find_record(desk: Desk, name: str) -> tuple[Record, int | None]:
+    """Return the record and the proposal's number that `name` (`ID`, a prefix, or `ID.n`) means."""
+    prefix, number = records.split_id(name)
+    return records.find(desk.clone, prefix, desk.remote), number
+
+
+def find_dossier(desk: Desk, name: str) -> Dossier:
+    """Return the proposal that `name` means. Raises `UsageError` when there is none."""
+    record, number = find_record(desk, name)
+    return open_dossier(desk.clone, record, number)
+
+
+def log_entries(desk: Desk) -> tuple[LogEntry, ...]:
+    """Return the shared log, its chain and signatures checked. Raises `SignatureError`."""
+    log = audit_log.read(desk.clone, desk.remote)
+    return check_log([entry.envelope for entry in log.entries], desk.landed.root)

@@ -1,0 +1,122 @@
+"""`doctor`: what works here and what does not, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from agent_pipeline import clock, process
+from agent_pipeline import config as configuration
+from agent_pipeline.cli.options import NO, YES, command
+from agent_pipeline.cli.output import Output
+from agent_pipeline.config import Config
+from agent_pipeline.errors import AgentPipelineError, UsageError
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.landed import open_desk
+from agent_pipeline.sandbox.engines import engine
+from agent_pipeline.sandbox.images.store import Store
+from agent_pipeline.signing.client import Signer
+from agent_pipeline.signing.hand import key_sources
+
+OLDEST_GIT = (2, 38)  # merge-tree --write-tree
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `needed` findings decide the exit code."""
+
+    name: str
+    ok: bool
+    said: str
+    mend: str = ""
+    needed: bool = True
+
+
+@command("agent-pipeline doctor")
+def doctor(out: Output) -> int:
+    """What works here and what does not, and how to mend it."""
+    config = configuration.load()
+    findings = [_python(), _git(), *_engines(config), _images(config), _keys(config), _model(config), _repository(config)]
+    ok = all(finding.ok for finding in findings if finding.needed)
+    document = {"ok": ok, "findings": [asdict(finding) for finding in findings]}
+    out.finish(document, lambda: "\n".join(_line(finding) for finding in findings))
+    return YES if ok else NO
+
+
+def _line(finding: Finding) -> str:
+    mark = "ok  " if finding.ok else "FAIL" if finding.needed else "no  "
+    return f"{mark} {finding.name:<12} {finding.said}" + (f"\n                  mend: {finding.mend}" if finding.mend else "")
+
+
+def _python() -> Finding:
+    return Finding("python", ok=True, said=f"{platform.python_version()} on {platform.system()} {platform.release()}")
+
+
+def _git() -> Finding:
+    try:
+        said = process.run(["git", "--version"], env={"PATH": os.environ.get("PATH", os.defpath)}).stdout.decode().strip()
+    except AgentPipelineError as error:
+        return Finding("git", ok=False, said=error.message, mend="install git 2.38 or newer")
+    numbers = [int(part) for part in said.split()[2].split(".")[:2] if part.isdigit()]
+    ok = tuple(numbers) >= OLDEST_GIT
+    return Finding("git", ok=ok, said=said, mend="" if ok else "install git 2.38 or newer")
+
+
+def _engines(config: Config) -> list[Finding]:
+    """Report both engines; one is enough."""
+    found = []
+    for name in ("docker", "bubblewrap"):
+        why = engine(name, config).available()
+        if why is None:
+            missing = engine(name, config).unenforced()
+            said = "works" + (f"; this host cannot enforce: {', '.join(missing)}" if missing else "; all bounds are enforced")
+            found.append(Finding(name, ok=True, said=said, needed=False))
+        else:
+            found.append(Finding(name, ok=False, said=why, mend="", needed=False))
+    if not any(finding.ok for finding in found):
+        hint = "install docker.io or bubblewrap, or run `make setup` as root"
+        found.append(Finding("sandbox", ok=False, said="no engine works: nothing untrusted can run here", mend=hint))
+    return found
+
+
+def _images(config: Config) -> Finding:
+    images = Store(config).list()
+    if not images:
+        return Finding("images", ok=False, said="none", mend="agent-pipeline image build")
+    return Finding("images", ok=True, said=", ".join(f"{i.name} {i.identity[:12]}" for i in images[:6]))
+
+
+def _keys(config: Config) -> Finding:
+    sources = key_sources(config)
+    if not sources:
+        return Finding("keys", ok=False, said=f"none in {config.keys}", mend="agent-pipeline keys generate", needed=False)
+    try:
+        for source in sources:
+            Signer(source).public()
+    except AgentPipelineError as error:
+        return Finding("keys", ok=False, said=error.message, mend=error.hint or "")
+    return Finding("keys", ok=True, said=f"{len(sources)} usable")
+
+
+def _model(config: Config) -> Finding:
+    if config.api_key is None:
+        said = "ANTHROPIC_API_KEY is not set: --engine command works, --engine claude does not"
+        return Finding("model", ok=False, said=said, mend="export ANTHROPIC_API_KEY=...", needed=False)
+    return Finding("model", ok=True, said=f"a key is set; endpoint {config.base_url or 'the default'}", needed=False)
+
+
+def _repository(config: Config) -> Finding:
+    quiet: Callable[[str], None] = lambda _: None  # noqa: E731 - doctor itself does the talking
+    try:
+        clone = Clone.discover(Path.cwd())
+    except UsageError as error:
+        return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
+    try:
+        desk = open_desk(clone, config, quiet, clock.now(), fetch=False)
+    except AgentPipelineError as error:
+        return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
+    word = "on trial" if desk.landed.trial else "set up"
+    return Finding("repository", ok=True, said=f"{word}; trust root version {desk.landed.root.version}", needed=False)

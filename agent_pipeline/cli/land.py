@@ -1,0 +1,48 @@
+"""`land`: every next step that your roles allow, then who must do what."""
+
+from __future__ import annotations
+
+import click
+
+from agent_pipeline import clock, pipeline
+from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli.life import life
+from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
+from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.verification import FAILED, PASSED
+from agent_pipeline.errors import RejectedError
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.review.state import state_of
+from agent_pipeline.signing import hand as hands
+
+
+@command("agent-pipeline land k3v", network=True)
+@click.argument("name", metavar="ID")
+def land(out: Output, name: str, *, push: bool) -> int:
+    """Verify, replay, stage and merge, as far as your roles allow; then say who must do what."""
+    desk = desks.here(out, push=push)
+    record, _ = desks.find_record(desk, name)
+    state = state_of(record, desks.log_entries(desk))
+    if state.word in ("requested", "failed", "stopped", "trial", "rejected", "closed"):
+        document = pipeline.report(desk, record.id, clock.now())
+        raise RejectedError(f"{record.id} is {state.word} and cannot land {state.detail}".strip(), hint=document["next"])
+    code = YES
+    if state.word == "proposed" and _may(desk, "ci"):
+        found = pipeline.admit(desk, record.id, None)
+        code = YES if found.verdict == PASSED else NO if found.verdict == FAILED else COULD_NOT_TELL
+        desk = desks.here(out, push=push)
+        state = state_of(desks.find_record(desk, record.id)[0], desks.log_entries(desk))
+    if state.word == "staged" and _may(desk, "merger"):
+        _, merged = pipeline.land(desk, record.id, clock.now())
+        desk = desks.here(out, push=push)
+        if merged is not None:
+            out.talk(f"merged into {merged.target.removeprefix('refs/heads/')} as {merged.new[:12]}")
+            if desk.remote is not None:
+                out.talk("your own branch did not move: git pull brings it here")
+    document = pipeline.report(desk, record.id, clock.now())
+    out.finish(document, lambda: life(document))
+    return YES if document["state"] == "merged" else max(code, NO)
+
+
+def _may(desk: Desk, role: str) -> bool:
+    return hands.find(desk.config, desk.clone, desk.landed.root, role) is not None

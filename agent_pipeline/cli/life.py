@@ -1,0 +1,59 @@
+"""The life of a proposal as a person wants to read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MARK = {"passed": "✓", "failed": "✗", "skipped": "·", "unknown": "?"}
+
+
+def one_line(row: dict[str, Any]) -> str:
+    """Return one request as a line of a list."""
+    text = " ".join(str(row["text"]).split())
+    return f"{row['id']}  {row['state']:<9} {row['kind']:<8} {text[:80]}"
+
+
+def life(document: dict[str, Any]) -> str:
+    """Return what `show` prints: what was asked, what changed, who vouches for what, what comes next."""
+    lines = [f"{document['proposal'] or document['id']}  {document['state']}", ""]
+    lines += [f"asked     {document['kind']} by {document['requester']}, {document['created']}"]
+    lines += [f"          {line}" for line in str(document["text"]).splitlines()[:6]]
+    if document["paths"]:
+        lines += ["", f"changed   {len(document['paths'])} files on {document['base'][:12]} -> tree {document['tree'][:12]}"]
+        lines += [f"          {path}" for path in document["paths"][:20]]
+    lines += _asserted(document) + _seen(document)
+    if document["signatures"]:
+        lines += ["", "signed by"]
+        lines += [f"          {item['what']:<12} {item['who']}" for item in document["signatures"]]
+    if document.get("detail"):
+        lines += ["", f"why       {document['detail']}"]
+    lines += ["", f"proofs    {' · '.join(document['proofs']) or 'none yet'}"]
+    lines += [f"missing   {item}" for item in document["missing"]]
+    lines += [f"next:     {document['next']}"]
+    return "\n".join(lines)
+
+
+def _asserted(document: dict[str, Any]) -> list[str]:
+    if not document["engine"]:
+        return []
+    usage = document["usage"] or {}
+    engine = document["engine"] + (f" {document['model']}" if document["model"] else "")
+    if document["engine"] == "recorded":
+        engine += " (a recording was played; no model was asked)"
+    lines = ["", "asserted by the runner", f"          engine       {engine}"]
+    if usage:
+        tokens = f"{usage['input_tokens']} in, {usage['output_tokens']} out"
+        lines.append(f"          used         {usage['steps']} steps, {usage['seconds']} s, {tokens}, {usage['usd']} USD")
+    if document["summary"]:
+        lines.append(f"          says         {' '.join(str(document['summary']).split())[:300]}")
+    return lines
+
+
+def _seen(document: dict[str, Any]) -> list[str]:
+    if not document["checks"]:
+        return []
+    who = "seen by CI" if document["seen_by"] == "ci" else "seen here, not signed by CI"
+    lines = ["", who]
+    for check in document["checks"]:
+        lines.append(f"          {_MARK[check['outcome']]} {check['name']}: {' '.join(check['reason'].split())[:160]}")
+    return lines

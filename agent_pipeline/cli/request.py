@@ -1,0 +1,179 @@
+"""`request`: words, flags and configuration become a signed request; then the pipeline runs."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+import click
+
+from agent_pipeline import clock, pipeline
+from agent_pipeline.agent.choice import engine_choice
+from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli.detach import detach as go_on_detached
+from agent_pipeline.cli.life import life
+from agent_pipeline.cli.options import command
+from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.request import KINDS, PREDICATE_TYPE, Request
+from agent_pipeline.documents.statement import Statement
+from agent_pipeline.errors import PolicyError, UsageError
+from agent_pipeline.policy import rules
+from agent_pipeline.repository import records
+from agent_pipeline.repository.dossier import REQUEST_FILE
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.sandbox.engines import choose
+from agent_pipeline.signing import hand as hands
+from agent_pipeline.signing.hand import Hand
+
+TEXT_LIMIT = 65536
+TRANSCRIPT_LIMIT = 64 << 20
+
+
+@command('agent-pipeline request "parse(\'\') raises IndexError; it should return None"', network=True)
+@click.argument("text", required=False)
+@click.argument("command_line", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@click.option("-F", "file", type=click.Path(path_type=Path, allow_dash=True), help="Read the request from a file, - for stdin.")
+@click.option("--kind", type=click.Choice(KINDS), default="fix", show_default=True, help="What kind of change.")
+@click.option("--base", help="The commit to start from; default: the target's tip.")
+@click.option("--target", help="The branch to land on; default: the protected branch.")
+@click.option("--only", multiple=True, help="Only these paths may change; may be given again.")
+@click.option("--engine", type=click.Choice(["claude", "command", "recorded"]), help="Who does the work.")
+@click.option("--transcript", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="For --engine recorded.")
+@click.option("--model", help="The model's id, for --engine claude.")
+@click.option("--prompt", metavar="NAME@VERSION", help="A frozen prompt; default: the kind's newest.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="At most this many turns.")
+@click.option("--max-seconds", type=click.IntRange(min=1), help="At most this long.")
+@click.option("--max-usd", help="At most this much money.")
+@click.option("--sandbox", type=click.Choice(["docker", "bubblewrap"]), help="Which engine contains it.")
+@click.option("--detach", is_flag=True, help="Print the id and go on in the background.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+def request(  # noqa: PLR0913 - the contract of the command line
+    out: Output,
+    *,
+    text: str | None,
+    command_line: tuple[str, ...],
+    file: Path | None,
+    kind: str,
+    base: str | None,
+    target: str | None,
+    only: tuple[str, ...],
+    engine: str | None,
+    transcript: Path | None,
+    model: str | None,
+    prompt: str | None,
+    max_steps: int | None,
+    max_seconds: int | None,
+    max_usd: str | None,
+    sandbox: str | None,
+    detach: bool,
+    dry_run: bool,
+    push: bool,
+) -> None:
+    """Ask for a change; prints its id, then runs to a verified, replayed proposal."""
+    words, argv = _words(text, command_line, file)
+    desk = desks.here(out, push=push)
+    hand = hands.need(desk.config, desk.clone, desk.landed.root, "requester")
+    full = _full_name(target) if target else desk.landed.anchor.branch
+    recording = _read(transcript)
+    chosen = engine_choice(desk.landed.policy, engine, kind=kind, model=model, prompt=prompt, command=argv, recording=recording)
+    asked = Request(
+        version=1,
+        nonce=secrets.token_hex(16),
+        repository=desk.landed.root.repository,
+        target=full,
+        base=_base(desk, full, base),
+        kind=kind,
+        text=words,
+        only=only,
+        engine=chosen,
+        limits=rules.narrow(desk.landed.policy, max_steps, max_seconds, max_usd),
+        sandbox=choose(desk.config, desk.landed.policy.sandbox.backends, sandbox).name,
+        requester=hand.person,
+        created=clock.rfc3339(clock.now()),
+        trial=desk.landed.trial,
+    )
+    reasons = rules.check_request(desk.landed.policy, asked)
+    if reasons:
+        raise PolicyError("; ".join(reasons), hint="`agent-pipeline policy check` names the file; the operator may change it")
+    _notes(desk, asked, out)
+    if dry_run:
+        out.finish({"id": asked.id, "dry_run": True, "request": asked.to_dict()}, lambda: f"would ask {asked.id}")
+        return
+    _record(desk, hand, asked, push=push)
+    out.talk(f"request {asked.id}")
+    if detach and go_on_detached(desk.config, asked.id):
+        out.finish({"id": asked.id, "state": "requested"}, lambda: asked.id)
+        return
+    out.line(asked.id)
+    run_to_proposal(out, desk, asked, recording, push=push)
+    document = pipeline.report(desks.here(out, push=push), asked.id, clock.now())
+    out.finish(document, lambda: life(document))
+
+
+def run_to_proposal(out: Output, desk: Desk, asked: Request, recording: bytes | None, *, push: bool) -> None:
+    """Propose, then admit when this person may, else preview what CI will see."""
+    dossier = pipeline.propose(desk, asked, recording)
+    out.talk(f"proposal {dossier.name}: {len(dossier.proposal.changes)} files, tree {dossier.proposal.tree[:12]}")
+    if asked.trial:
+        out.talk("on trial: the rules have not landed yet, so this cannot land either")
+    desk = desks.here(out, push=push)
+    found = pipeline.admit_or_preview(desk, dossier)
+    for check in found.checks:
+        if check.outcome not in ("passed", "skipped"):
+            out.talk(f"{check.outcome}: {check.name}: {check.reason}")
+    found.require_passed(dossier.name)
+
+
+def _words(text: str | None, command_line: tuple[str, ...], file: Path | None) -> tuple[str, tuple[str, ...]]:
+    """Return the request's text and the command engine's argv. Raises `UsageError` for an empty request."""
+    if file is not None:
+        # With -F, everything that click took for TEXT belongs to the command.
+        command_line = ((text, *command_line) if text is not None else command_line)
+        text = sys.stdin.read(TEXT_LIMIT + 1) if str(file) == "-" else file.read_text(encoding="utf-8")
+    if text is None or not text.strip():
+        raise UsageError("the request is empty", hint='say what is wrong: agent-pipeline request "..."')
+    if len(text) > TEXT_LIMIT:
+        raise UsageError(f"the request is longer than {TEXT_LIMIT} characters", hint="put the material into the repository")
+    return text.strip(), command_line
+
+
+def _full_name(branch: str) -> str:
+    return branch if branch.startswith("refs/heads/") else f"refs/heads/{branch}"
+
+
+def _base(desk: Desk, target: str, base: str | None) -> str:
+    """Return the commit to start from. Raises `UsageError` when it does not exist."""
+    if base is not None:
+        return desk.clone.commit(base)
+    tip = desk.tip(target)
+    if tip is None:
+        raise UsageError(f"there is no branch {target}", hint="name one that exists with --target")
+    return tip
+
+
+def _read(transcript: Path | None) -> bytes | None:
+    if transcript is None:
+        return None
+    if transcript.stat().st_size > TRANSCRIPT_LIMIT:
+        raise UsageError(f"{transcript} is larger than {TRANSCRIPT_LIMIT} bytes", hint="give a run's transcript.jsonl")
+    return transcript.read_bytes()
+
+
+def _notes(desk: Desk, asked: Request, out: Output) -> None:
+    dirty = desk.clone.dirty() if desk.clone.worktree is not None else ()
+    if dirty:
+        out.talk(f"note: uncommitted changes are left out: {', '.join(dirty[:5])}{' …' if len(dirty) > 5 else ''}")  # noqa: PLR2004
+    modules = desk.clone.submodules(desk.clone.tree(asked.base))
+    if modules:
+        out.talk(f"note: submodules are empty in the sandbox: {', '.join(modules)}")
+
+
+def _record(desk: Desk, hand: Hand, asked: Request, *, push: bool) -> None:
+    """Sign the request and make its record, before anything runs."""
+    statement = Statement(f"request-{asked.id}", asked.digest(), PREDICATE_TYPE, asked.to_dict())
+    envelope = hand.signer.statement(statement).to_json()
+    commit = records.extend(desk.clone, None, asked.id, {REQUEST_FILE: envelope})
+    update = RefUpdate(records.REQUESTS + asked.id, None, commit)
+    records.publish(desk.clone, [update], remote=desk.remote if push else None)

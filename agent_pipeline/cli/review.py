@@ -1,0 +1,99 @@
+"""`review list|approve|reject`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agent_pipeline import clock, pipeline
+from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli.groups import group
+from agent_pipeline.cli.options import command
+from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.approval import APPROVED, REJECTED
+from agent_pipeline.errors import RejectedError
+from agent_pipeline.repository import records
+from agent_pipeline.repository.dossier import Dossier, open_dossier
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.review import approvals
+from agent_pipeline.review.state import state_of
+from agent_pipeline.signing import hand as hands
+
+
+@command("agent-pipeline review list", network=True)
+def list_(out: Output, *, push: bool) -> None:
+    """What waits for a review, with the tree to read and approve."""
+    desk = desks.here(out, push=push)
+    entries = desks.log_entries(desk)
+    rows: list[dict[str, Any]] = []
+    for record in records.all_records(desk.clone, desk.remote):
+        state = state_of(record, entries)
+        if state.word == "staged":
+            dossier = open_dossier(desk.clone, record, state.number)
+            rows.append(
+                {
+                    "id": record.id,
+                    "proposal": dossier.name,
+                    "tree": dossier.proposal.tree,
+                    "base": dossier.proposal.base,
+                    "requester": dossier.request.requester,
+                    "text": dossier.request.text,
+                }
+            )
+    lines = [f"{row['proposal']}  tree {row['tree']}  by {row['requester']}: {row['text'][:60]}" for row in rows]
+    out.finish({"waiting": rows}, lambda: "\n".join(lines) or "nothing waits for a review")
+
+
+def _staged(desk: Desk, name: str) -> Dossier:
+    """Return the staged proposal that `name` means. Raises `RejectedError` for one that CI has not admitted."""
+    record, number = desks.find_record(desk, name)
+    state = state_of(record, desks.log_entries(desk))
+    if state.word != "staged" or number not in (None, state.number):
+        raise RejectedError(
+            f"{name} is {state.word}, not staged: there is nothing to review", hint=f"`agent-pipeline show {record.id}`"
+        )
+    return open_dossier(desk.clone, record, state.number)
+
+
+@command("agent-pipeline review approve k3v --tree 9daeafb9864c", network=True)
+@click.argument("name", metavar="ID")
+@click.option("--tree", required=True, help="The tree that you read; `review list` and `diff` name it.")
+def approve(out: Output, name: str, tree: str, *, push: bool) -> None:
+    """Sign that this exact tree may land on its base."""
+    desk = desks.here(out, push=push)
+    hand = hands.need(desk.config, desk.clone, desk.landed.root, "reviewer")
+    dossier = _staged(desk, name)
+    approvals.check_tree(dossier, tree)
+    approval = approvals.decide(desk, dossier, hand, APPROVED, now=clock.now())
+    _said(out, desk, dossier, f"approved {dossier.name}, tree {approval.tree}", push=push)
+
+
+@command("agent-pipeline review reject k3v --reason 'hides the error'", network=True)
+@click.argument("name", metavar="ID")
+@click.option("--reason", required=True, help="What is wrong; the requester reads it.")
+def reject(out: Output, name: str, reason: str, *, push: bool) -> None:
+    """Sign that this proposal must not land, and why."""
+    desk = desks.here(out, push=push)
+    hand = hands.need(desk.config, desk.clone, desk.landed.root, "reviewer")
+    dossier = _staged(desk, name)
+    approvals.decide(desk, dossier, hand, REJECTED, now=clock.now(), reason=reason)
+    _said(out, desk, dossier, f"rejected {dossier.name}", push=push)
+
+
+def _said(out: Output, desk: Desk, dossier: Dossier, line: str, *, push: bool) -> None:
+    document = pipeline.report(desks.here(out, push=push), dossier.name, clock.now())
+    del desk
+    out.finish(document, lambda: f"{line}\nnext: {document['next']}")
+
+
+review = group(
+    "review",
+    "What reviewers do: read a change with its proof, then sign that exact tree, or not.",
+    {
+        "list": ("review:list_", "What waits for a review."),
+        "approve": ("review:approve", "Sign that this exact tree may land."),
+        "reject": ("review:reject", "Sign that it must not, and why."),
+    },
+    "agent-pipeline review list",
+)

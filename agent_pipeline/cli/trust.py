@@ -1,0 +1,214 @@
+"""`join`, `trust pin|show|add`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_pipeline import clock
+from agent_pipeline import config as configuration
+from agent_pipeline.attestation import drafts, keys
+from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli.groups import group
+from agent_pipeline.cli.options import command
+from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.anchor import Anchor
+from agent_pipeline.documents.root import PAYLOAD_TYPE, ROLES, TrustRoot
+from agent_pipeline.errors import RejectedError, UsageError
+from agent_pipeline.repository import anchor as anchors
+from agent_pipeline.repository import landed, records, remotes, worktree
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.records import Record
+from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.repository.trust_files import file_name, first_root_branches
+from agent_pipeline.signing import hand as hands
+from agent_pipeline.signing import offers
+from agent_pipeline.signing.client import Signer
+from agent_pipeline.signing.commits import commit_files
+from agent_pipeline.signing.generate import generate
+
+ROOT_DAYS = 365
+
+
+@command("agent-pipeline join", network=True)
+def join(out: Output, *, push: bool) -> None:
+    """Offer your public key to this repository, under your Git user name. Makes a key when you have none."""
+    clone, config = Clone.discover(Path.cwd()), configuration.load()
+    name = offers.person_name(clone.identity()[0])
+    sources = hands.key_sources(config)
+    if not sources:
+        generate(config.keys / "default", f"agent-pipeline {name}")
+        sources = hands.key_sources(config)
+        out.talk(f"made a key of your own: {sources[0]}")
+    signer = Signer(sources[0])
+    remote = clone.remote()
+    if remote is not None and push:
+        remotes.fetch(clone, remote)
+    ref = records.OFFERS + name
+    commit = records.extend(clone, None, name, {offers.FILE: offers.make(signer, name, clock.now())})
+    update = RefUpdate(ref, clone.ref(remotes.tracking(remote, ref)), commit)
+    records.publish(clone, [update], remote=remote if push else None)
+    key = signer.public()
+    document = {"name": name, "keyid": key.keyid, "fingerprint": keys.fingerprint(key), "ref": ref}
+    hint = f"next: somebody with the role root compares the fingerprint and runs\n  agent-pipeline trust add {name} --role ROLE"
+    out.finish(document, lambda: f"{name} offers {document['fingerprint']}\n{hint}")
+
+
+@command("agent-pipeline trust pin", network=True)
+@click.argument("digest", required=False)
+def pin(out: Output, digest: str | None, *, push: bool) -> None:
+    """Pin this repository's first trust root, outside the repository; compare DIGEST with somebody who knows it."""
+    clone, config = Clone.discover(Path.cwd()), configuration.load()
+    remote = clone.remote()
+    if remote is not None and push:
+        remotes.fetch(clone, remote)
+    found = sorted(set(first_root_branches(clone, remote)))
+    wanted = digest.removeprefix("sha256:") if digest else None
+    matching = [(branch, value) for branch, value in found if wanted in (None, value)]
+    if not matching:
+        raise UsageError(
+            "no branch here carries a first trust root" + (f" with the digest {digest}" if found else ""),
+            hint="set the repository up with `agent-pipeline init`, or compare the digest again",
+        )
+    if len(matching) > 1:
+        raise UsageError(
+            f"several first trust roots are offered: {', '.join(f'sha256:{value}' for _, value in matching)}",
+            hint="give the digest that you compared: agent-pipeline trust pin sha256:...",
+        )
+    branch, value = matching[0]
+    anchor = Anchor(anchors.url_of(clone, remote), branch, value)
+    before = anchors.load_pins(config).find(anchor.url)
+    if before is not None and before != anchor and wanted is None:
+        raise RejectedError(
+            f"{anchor.url} is pinned to sha256:{before.root_digest} on {before.branch}, and now offers sha256:{value}",
+            hint="find out why it changed; give the new digest to pin it all the same",
+        )
+    landed.load(clone, remote, anchor, clock.now())  # what cannot be loaded is not pinned
+    out.talk(f"first trust root: sha256:{value}\ncompare it with somebody who knows it")
+    if wanted is None and before is None and not out.as_json and sys.stdin.isatty():
+        click.confirm("Pin it?", abort=True, err=True)
+    anchors.save_pin(config, anchor)
+    document = {"url": anchor.url, "branch": branch, "root": f"sha256:{value}"}
+    out.finish(document, lambda: f"pinned {anchor.url}\n  branch {branch}\n  root   sha256:{value}")
+
+
+@command("agent-pipeline trust show", network=True)
+def show(out: Output, *, push: bool) -> None:
+    """Who may do what here, with the fingerprints to compare, and what CI sets as AGENT_PIPELINE_ROOT."""
+    desk = desks.here(out, push=push)
+    document = described(desk)
+    out.finish(document, lambda: _told(document))
+
+
+def described(desk: Desk) -> dict[str, Any]:
+    """Return the trust root as a JSON document."""
+    root = desk.landed.root
+    people = [
+        {
+            "name": person.name,
+            "roles": list(person.roles),
+            "bot": person.bot,
+            "keys": [keys.fingerprint(key) for key in root.keys if key.keyid in person.keys],
+        }
+        for person in root.people
+    ]
+    return {
+        "root": f"sha256:{desk.landed.anchor.root_digest}",
+        "version": root.version,
+        "expires": root.expires,
+        "repository": root.repository,
+        "branch": root.branch,
+        "trial": desk.landed.trial,
+        "people": people,
+        "offers": _offers(desk, root),
+    }
+
+
+def _offers(desk: Desk, root: TrustRoot) -> list[dict[str, str]]:
+    prefix = remotes.tracking(desk.remote, records.OFFERS)
+    rows = []
+    for ref, tip in sorted(desk.clone.refs(prefix).items()):
+        name = ref.removeprefix(prefix)
+        data = Record(desk.clone, name, tip).read(offers.FILE)
+        if data is not None:
+            key = offers.read(data, name)
+            if root.owner(key.keyid) is None:
+                rows.append({"name": name, "fingerprint": keys.fingerprint(key)})
+    return rows
+
+
+def _told(document: dict[str, Any]) -> str:
+    lines = [
+        f"AGENT_PIPELINE_ROOT={document['root']}",
+        f"version {document['version']}, until {document['expires']}, for {document['repository']} {document['branch']}",
+        "",
+    ]
+    for person in document["people"]:
+        lines.append(f"{person['name']:<16} {', '.join(person['roles'])}{' (bot)' if person['bot'] else ''}")
+        lines += [f"{'':<16} {key}" for key in person["keys"]]
+    lines += [f"offers: {row['name']} {row['fingerprint']}" for row in document["offers"]]
+    return "\n".join(lines)
+
+
+@command("agent-pipeline trust add alice --role reviewer", network=True)
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, required=True, type=click.Choice(ROLES), help="May be given again.")
+def add(out: Output, name: str, roles: tuple[str, ...], *, push: bool) -> None:
+    """Add a person, or roles for one, in a new signed version of the trust root on the protected branch."""
+    desk = desks.here(out, push=push)
+    hand = hands.need(desk.config, desk.clone, desk.landed.root, "root")
+    key = _offered(desk, name)
+    expires = clock.now() + timedelta(days=ROOT_DAYS)
+    root = drafts.add(desk.landed.root, name, key, roles, expires=expires)
+    if root.threshold > 1:
+        raise UsageError("this trust root wants several signatures", hint="one person alone cannot make the next version")
+    if key is not None:
+        out.talk(f"{name}: {keys.fingerprint(key)} - compare it with {name}")
+    envelope = hand.signer.envelope(PAYLOAD_TYPE, root.to_json()).to_json() + b"\n"
+    files = {file_name(root.version, hand.signer.public().keyid): envelope}
+    branch = landed.SETUP_BRANCH if desk.landed.trial else desk.landed.anchor.branch
+    message = f"Trust {name} as {', '.join(roles)}\n\nVersion {root.version} of the trust root.\n"
+    commit = commit_files(desk.clone, desk.landed.commit, files, message, hand, clock.now())
+    land_directly(desk, branch, desk.landed.commit, commit, push=push)
+    document = {"name": name, "roles": list(roles), "version": root.version, "commit": commit}
+    out.finish(document, lambda: f"{name} is now {', '.join(roles)} (version {root.version} of the trust root)")
+
+
+def _offered(desk: Desk, name: str) -> Any:  # noqa: ANN401 - Key | None
+    """Return the key that `name` offers, None when there is no offer for somebody already known."""
+    ref = records.OFFERS + name
+    tip = desk.clone.ref(remotes.tracking(desk.remote, ref))
+    data = Record(desk.clone, name, tip).read(offers.FILE) if tip is not None else None
+    if data is None:
+        if desk.landed.root.person(name) is None:
+            raise UsageError(f"{name} has offered no key", hint=f"{name} runs `agent-pipeline join` first")
+        return None
+    return offers.read(data, name)
+
+
+def land_directly(desk: Desk, branch: str, old: str, new: str, *, push: bool) -> None:
+    """Move `branch` from `old` to `new` with a lease, and the checked-out files with it when nothing is in the way."""
+    checked_out = desk.clone.worktree is not None and desk.clone.head_ref() == branch
+    follow = checked_out and desk.clone.ref(branch) == old and not worktree.can_update(desk.clone, old, new)
+    remote = desk.remote if push else None
+    updates = [RefUpdate(branch, old, new)]
+    records.publish(desk.clone, updates, remote=remote)
+    if follow:
+        worktree.update(desk.clone, old, new)
+
+
+trust = group(
+    "trust",
+    "Who may do what in this repository.",
+    {
+        "pin": ("trust:pin", "Pin this repository's first trust root."),
+        "show": ("trust:show", "Who may do what, with fingerprints."),
+        "add": ("trust:add", "Add a person, or roles for one."),
+    },
+    "agent-pipeline trust show",
+)

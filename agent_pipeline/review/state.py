@@ -1,0 +1,53 @@
+"""Where a request stands, read from its record and the log. Reading is not verifying: `show` says which proofs hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.request import Request
+from agent_pipeline.repository import dossier as dossiers
+from agent_pipeline.repository.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`word` is requested, failed, stopped, trial, proposed, staged, rejected, closed or merged; `detail` says why."""
+
+    word: str
+    number: int | None
+    request: Request
+    detail: str = ""
+
+
+def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:
+    """Return the state of the newest proposal of `record`. Raises `SchemaError` for an unreadable record."""
+    _, request = dossiers.read_request(record)
+    number = dossiers.latest(record)
+    about = [entry for entry in entries if entry.request == record.id]
+    if any(entry.event == "merged" for entry in about):
+        merged = next(entry for entry in about if entry.event == "merged")
+        return State("merged", merged.number, request)
+    if any(entry.event == "closed" for entry in about) or any(True for _ in dossiers.closures(record)):
+        return State("closed", number, request)
+    if number is None:
+        outcome = _run_outcome(record)
+        word = "requested" if outcome is None else "stopped" if outcome == "interrupted" else "failed"
+        return State(word, None, request, outcome or "")
+    events = [entry.event for entry in about if entry.number == number]
+    if "rejected" in events:
+        return State("rejected", number, request)
+    if request.trial:
+        return State("trial", number, request)
+    return State("staged" if "admitted" in events else "proposed", number, request)
+
+
+def _run_outcome(record: Record) -> str | None:
+    """Return how the newest run without a proposal ended, None while it is still going."""
+    for number in sorted(record.proposals(), reverse=True):
+        data = record.read(dossiers.report_path(number, dossiers.RUN_REPORT))
+        if data is not None:
+            value = json.loads(data)
+            return str(value.get("outcome", "failed")) if isinstance(value, dict) else "failed"
+    return None
