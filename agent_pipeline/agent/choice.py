@@ -38,7 +38,9 @@ def engine_choice(  # noqa: PLR0913 - one for each flag of the command line
             raise UsageError("--engine recorded wants --transcript FILE", hint="give a run's transcript.jsonl")
         return EngineChoice(name, prompt=chosen, transcript=strict.sha256(recording))
     if not policy.models.allow:
-        raise UsageError("the policy allows no model (models.allow)", hint="the operator lists the models that may be used")
+        raise UsageError(
+            "the policy allows no model (models.allow)", hint="the operator lists the models that may be used"
+        )
     return EngineChoice(name, model=model or policy.models.allow[0], prompt=chosen)
 
 

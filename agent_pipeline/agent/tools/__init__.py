@@ -1,0 +1,1 @@
+"""The tools of the contract, each acting through the sandbox alone."""
