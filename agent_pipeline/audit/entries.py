@@ -1,4 +1,4 @@
-"""Appending to the shared log: one signed entry about one proposal. The ref is moved by who publishes the whole step."""
+"""Appending to the shared log: one signed entry about one proposal. Who publishes the whole step moves the ref."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agent_pipeline.repository.records import LOG
 from agent_pipeline.repository.refs import RefUpdate
 
 
-def entry_about(  # noqa: PLR0913 - what an entry says
+def entry_about(  # noqa: PLR0913, PLR0917 - what an entry says
     desk: Desk,
     log: audit_log.Log,
     dossier: Dossier,

@@ -1,0 +1,125 @@
+"""The documents of one proposal, read strictly and once. What cannot be read is an error of its own, kept by name.
+
+Read is not believed: signatures, roles and bindings are steps of the verifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from agent_pipeline import policy as policies
+from agent_pipeline.documents import strict, transcript
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.policy import Policy
+from agent_pipeline.documents.proposal import Proposal
+from agent_pipeline.documents.provenance import Provenance
+from agent_pipeline.documents.request import Request
+from agent_pipeline.documents.statement import Statement
+from agent_pipeline.errors import RejectedError
+from agent_pipeline.verify.inputs import Inputs
+from agent_pipeline.verify.log import check_log
+from agent_pipeline.verify.steps import Skip
+
+MANIFEST_BYTES: Final = 16 << 20
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`inputs`, and whatever of it could be read: `found` by name, `errors` by name."""
+
+    inputs: Inputs
+    found: dict[str, Any]
+    errors: dict[str, str]
+
+    def _get(self, name: str) -> Any:  # noqa: ANN401 - the typed methods below say what
+        if name not in self.found:
+            raise Skip(f"not looked at: the {name} could not be read")
+        return self.found[name]
+
+    @property
+    def request(self) -> Request:
+        """The request. Raises `Skip` when it could not be read; so do all of these."""
+        value: Request = self._get("request")
+        return value
+
+    @property
+    def request_envelope(self) -> Envelope:
+        """The request's envelope."""
+        value: Envelope = self._get("request's envelope")
+        return value
+
+    @property
+    def provenance(self) -> Provenance:
+        """The provenance."""
+        value: Provenance = self._get("provenance")
+        return value
+
+    @property
+    def provenance_envelope(self) -> Envelope:
+        """The provenance's envelope."""
+        value: Envelope = self._get("provenance's envelope")
+        return value
+
+    @property
+    def statement(self) -> Statement:
+        """The provenance statement."""
+        value: Statement = self._get("provenance's statement")
+        return value
+
+    @property
+    def proposal(self) -> Proposal:
+        """The manifest."""
+        value: Proposal = self._get("manifest")
+        return value
+
+    @property
+    def policy(self) -> Policy:
+        """The landed policy."""
+        value: Policy = self._get("policy")
+        return value
+
+    @property
+    def transcript(self) -> list[dict[str, Any]]:
+        """The transcript's records."""
+        value: list[dict[str, Any]] = self._get("transcript")
+        return value
+
+    @property
+    def log(self) -> tuple[LogEntry, ...]:
+        """The shared log, its chain and signatures checked."""
+        value: tuple[LogEntry, ...] = self._get("log")
+        return value
+
+    @property
+    def identity(self) -> str:
+        """The proposal's identity: the SHA-256 of the statement, or of what stands in its place and cannot be read."""
+        envelope = self.found.get("provenance's envelope")
+        return strict.sha256(envelope.payload if envelope is not None else self.inputs.provenance_envelope)
+
+
+def read(inputs: Inputs) -> Case:
+    """Read everything that `inputs` holds."""
+    case = Case(inputs, {}, {})
+    _try(case, "request's envelope", lambda: Envelope.from_json(inputs.request_envelope))
+    _try(case, "request", lambda: Request.from_statement(Statement.from_json(case.request_envelope.payload)))
+    _try(case, "provenance's envelope", lambda: Envelope.from_json(inputs.provenance_envelope))
+    _try(case, "provenance's statement", lambda: Statement.from_json(case.provenance_envelope.payload))
+    _try(case, "provenance", lambda: Provenance.from_statement(case.statement))
+    _try(case, "manifest", lambda: Proposal.from_json(inputs.manifest, max_bytes=MANIFEST_BYTES))
+    _try(case, "policy", lambda: policies.load(inputs.policy_bytes))
+    _try(case, "transcript", lambda: transcript.parse(inputs.transcript))
+    _try(case, "log", lambda: check_log(inputs.log, inputs.root))
+    return case
+
+
+def _try(case: Case, name: str, reader: Callable[[], T]) -> None:
+    try:
+        case.found[name] = reader()
+    except Skip:
+        return  # what it is made of could not be read, which is said already
+    except RejectedError as error:
+        case.errors[name] = error.message

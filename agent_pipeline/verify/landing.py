@@ -1,0 +1,229 @@
+"""Whether a verified proposal may be merged now: everything again, and what CI and reviewers signed.
+
+Numbers go on from the verifier's. As there, every step is taken, and a step's docstring names its threat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from agent_pipeline.attestation import sshsig, statements
+from agent_pipeline.documents.verification import PASSED, Verification, verdict
+from agent_pipeline.errors import RejectedError
+from agent_pipeline.policy import rules
+from agent_pipeline.verify import evidence, proofs, reviews, steps
+from agent_pipeline.verify.case import Case, read
+from agent_pipeline.verify.inputs import LandingInputs
+from agent_pipeline.verify.signers import requester_of, runner_of
+from agent_pipeline.verify.steps import Skip, require
+from agent_pipeline.verify.verifier import STEPS as VERIFIER_STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class LandingCase:
+    """A case, what the merge is decided on beside it, and which of CI's and the reviewers' envelopes hold."""
+
+    case: Case
+    landing: LandingInputs
+    tests: tuple[evidence.HeldTest, ...] = ()
+    summary: evidence.HeldSummary | None = None
+    held: tuple[evidence.HeldApproval, ...] = ()
+    approvals: dict[str, evidence.HeldApproval] | None = None
+    not_counted: dict[str, str] | None = None
+
+    @property
+    def proven(self) -> tuple[str, ...]:
+        """The words that CI's replay proves."""
+        return tuple(dict.fromkeys(word for test in self.tests for word in proofs.of_replay(test.result)))
+
+    @property
+    def people(self) -> frozenset[str]:
+        """The distinct owners of all keys that signed for this change so far. Raises `SignatureError`."""
+        signed: set[str] = {runner_of(self.case).name, requester_of(self.case).name}
+        signed |= {test.person.name for test in self.tests} | set(self.approvals or ())
+        return frozenset(signed | ({self.summary.person.name} if self.summary is not None else set()))
+
+
+def _gather(case: Case, landing: LandingInputs) -> LandingCase:
+    """Return what holds. What cannot be told for want of readable documents is left out; steps say so."""
+    try:
+        summary = _admitting(case, evidence.summaries(case, landing))
+        named = set(summary.summary.inputs) if summary is not None else set()
+        tests = tuple(test for test in evidence.test_results(case, landing) if test.envelope in named)
+        held = evidence.approvals(case, landing)
+        approvals, not_counted = reviews.counting(case, held)
+    except (Skip, RejectedError):
+        return LandingCase(case, landing)
+    return LandingCase(case, landing, tests, summary, held, approvals, not_counted)
+
+
+def _admitting(case: Case, held: tuple[evidence.HeldSummary, ...]) -> evidence.HeldSummary | None:
+    """Return the summary that the newest admission of this proposal in the log names, or None."""
+    for entry in reversed(case.log):
+        if entry.event == "admitted" and entry.statement == case.identity:
+            return next((summary for summary in held if summary.envelope in entry.envelopes), None)
+    return None
+
+
+def rules_landed(this: LandingCase) -> str:
+    """The rules are on the protected branch, and the run was made under them.
+
+    Threat: a change landed by rules that nobody merged.
+    """
+    require(this.case.inputs.landed, "the rules have not landed on the protected branch: merge the set-up commit first")
+    require(not this.case.request.trial, "a trial cannot land: ask again now that the rules have landed")
+    return "the rules are on the protected branch"
+
+
+def target_unmoved(this: LandingCase) -> str:
+    """The target still is where the change was made, tested and read.
+
+    Threat: approval and tests of one state used for another (time of check, time of use; the push holds a lease).
+    """
+    tip, base = this.landing.target_tip, this.case.proposal.base
+    require(
+        tip == base,
+        f"{this.case.proposal.target} is {(tip or 'missing')[:12]}, the proposal was made on {base[:12]}: ask again",
+    )
+    return f"{this.case.proposal.target} is still {base[:12]}"
+
+
+def admitted(this: LandingCase) -> str:
+    """CI admitted this very proposal: a signed summary that the log names.
+
+    Threat: a merge without CI, a summary of another change, one that was never logged or failed.
+    """
+    require(this.summary is not None, "no summary of CI that the log names admits this proposal: agent-pipeline ci run")
+    assert this.summary is not None  # noqa: S101 - said above
+    return f"admitted by {this.summary.person.name}"
+
+
+def staged(this: LandingCase) -> str:
+    """The staged branch is CI's signed commit of exactly the approved tree on exactly the base.
+
+    Threat: a branch that moved after it was read; commits smuggled in behind the merge's second parent.
+    """
+    require(this.landing.staged is not None, f"there is no signed commit on agent/{this.case.request.id}")
+    assert this.landing.staged is not None  # noqa: S101 - said above
+    payload, armored = this.landing.staged
+    key = this.case.inputs.root.key(sshsig.read(armored).key.keyid)
+    owner = this.case.inputs.root.owner(key.keyid) if key is not None else None
+    require(key is not None and owner is not None, "the staged commit is signed by a key that is nobody's here")
+    assert key is not None and owner is not None  # noqa: S101, PT018 - said above
+    statements.require_role(owner, "ci")
+    sshsig.verify(payload, armored, key)
+    tree, parents = _commit(payload)
+    require(tree == this.case.proposal.tree, f"the staged tree is {tree[:12]}, not {this.case.proposal.tree[:12]}")
+    require(parents == [this.case.proposal.base], "the staged commit's only parent is not the base")
+    return f"tree {tree[:12]} on {this.case.proposal.base[:12]}, signed by {owner.name}"
+
+
+def _commit(payload: bytes) -> tuple[str, list[str]]:
+    """Return tree and parents of a commit object."""
+    header = payload.partition(b"\n\n")[0].split(b"\n")
+    fields = [line.split(b" ", 1) for line in header if line and not line.startswith(b" ")]
+    values = [(item[0], item[1].decode("ascii", "backslashreplace")) for item in fields if len(item) == 2]  # noqa: PLR2004 - name and value
+    trees = [value for name, value in values if name == b"tree"]
+    require(len(trees) == 1, "the staged commit does not name exactly one tree")
+    return trees[0], [value for name, value in values if name == b"parent"]
+
+
+def rejections(this: LandingCase) -> str:
+    """No reviewer's rejection stands.
+
+    Threat: a rejection overtaken by somebody else's approval, or undone by an older one of the same person.
+    """
+    if this.approvals is None:
+        raise Skip("not looked at: what the reviews are about could not be read")
+    for review in this.held:
+        standing = reviews.standing_rejection(this.case, this.held, review.person.name)
+        if standing is not None:
+            require(None, f"{review.person.name} rejected it: {standing.approval.reason or 'no reason given'}")
+    return "nobody's rejection stands"
+
+
+def reviewed(this: LandingCase) -> str:
+    """As many people as the policy wants read exactly this change and approved it.
+
+    Threats: see `reviews.counting`.
+    """
+    needed, got = this.case.policy.landing.reviewers, sorted(this.approvals or ())
+    not_counted = "; ".join((this.not_counted or {}).values())
+    require(
+        len(got) >= needed,
+        f"{len(got)} of {needed} reviews" + (f" ({not_counted})" if not_counted else ""),
+    )
+    return f"approved by {', '.join(got)}" if got else "the policy asks for no review"
+
+
+def proven(this: LandingCase) -> str:
+    """CI saw what the policy demands for a change of this kind.
+
+    Threat: a change that nothing was tried on.
+    """
+    needed = rules.proofs_needed(this.case.policy, this.case.request.kind)
+    have = {proofs.SIGNED, *this.proven}
+    missing = [word for word in needed if word not in have]
+    require(not missing, f"a {this.case.request.kind} needs to be {' and '.join(missing)}")
+    return f"{', '.join(needed)}, as the policy demands of a {this.case.request.kind}"
+
+
+def persons(this: LandingCase) -> str:
+    """As many different people as the policy wants signed for this change. Keys do not count, people do.
+
+    Threat: one person with several keys or roles.
+    """
+    needed, people = this.case.policy.landing.persons, this.people
+    require(len(people) >= needed, f"{proofs.persons(people)} of {needed}: {', '.join(sorted(people))}")
+    return f"{proofs.persons(people)}: {', '.join(sorted(people))}"
+
+
+def merger(this: LandingCase) -> str:
+    """Who would sign the merge may merge.
+
+    Threat: a merge and a log entry by a key in another role.
+    """
+    owner = this.case.inputs.root.owner(this.landing.merger)
+    require(owner is not None, f"key {this.landing.merger[:8]} is nobody's in the trust root")
+    assert owner is not None  # noqa: S101 - said above
+    require("merger" in owner.roles, f"{owner.name} is no merger")
+    return f"{owner.name} may merge"
+
+
+STEPS: Final[tuple[tuple[str, steps.Step[LandingCase]], ...]] = (
+    ("rules landed", rules_landed),
+    ("target unmoved", target_unmoved),
+    ("admitted", admitted),
+    ("staged", staged),
+    ("proofs", proven),
+    ("rejections", rejections),
+    ("reviews", reviewed),
+    ("persons", persons),
+    ("merger", merger),
+)
+
+
+def decide(landing: LandingInputs) -> Verification:
+    """Decide whether to merge. Never raises for what the inputs say: every defect is a check that failed."""
+    case = read(landing.inputs)
+    checks = steps.run(VERIFIER_STEPS, case)
+    verified = verdict(checks) == PASSED
+    this = _gather(case, landing)
+    checks += steps.run(STEPS, this, first=len(checks) + 1)
+    return Verification(
+        version=1,
+        request=landing.inputs.request,
+        proposal=f"{landing.inputs.request}.{landing.inputs.number}",
+        statement=case.identity,
+        verdict=verdict(checks),
+        checks=checks,
+        proofs=_words(this) if verified else (),
+    )
+
+
+def _words(this: LandingCase) -> tuple[str, ...]:
+    """Return what is proven so far, whether or not it is enough."""
+    needed, got = this.case.policy.landing.reviewers, len(this.approvals or ())
+    review = (f"reviewed {got}/{needed}",) if needed or got else ()
+    return (proofs.SIGNED, *this.proven, *review, proofs.persons(this.people))

@@ -1,0 +1,83 @@
+"""Which reviews count: by people, for exactly this change, in time, and not taken back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from agent_pipeline.documents import moments, strict
+from agent_pipeline.documents.approval import APPROVED, REJECTED
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.errors import RejectedError
+from agent_pipeline.verify.case import Case
+from agent_pipeline.verify.evidence import HeldApproval
+from agent_pipeline.verify.run import SKEW
+from agent_pipeline.verify.signers import requester_of, runner_of
+from agent_pipeline.verify.steps import equal, require
+
+
+def counting(case: Case, held: tuple[HeldApproval, ...]) -> tuple[dict[str, HeldApproval], dict[str, str]]:
+    """Return the approvals that count, one for each person, and why the other people's do not.
+
+    Threats: an approval of another tree, base, target, repository or policy; one that has expired; the requester, who
+    runs the runner, or a bot as reviewer; one person counted twice; an approval that was taken back.
+    """
+    count: dict[str, HeldApproval] = {}
+    why_not: dict[str, str] = {}
+    for review in held:
+        name = review.person.name
+        if review.approval.decision != APPROVED or name in count:
+            continue
+        try:
+            _check(case, review)
+            require(not standing_rejection(case, held, name), f"{name} rejected this proposal")
+        except RejectedError as error:
+            why_not[name] = error.message
+        else:
+            count[name] = review
+    return count, {name: why for name, why in why_not.items() if name not in count}
+
+
+def _check(case: Case, review: HeldApproval) -> None:
+    said, name = review.approval, review.person.name
+    require(name != case.request.requester, f"{name} asked for the change and cannot review it")
+    require(name != requester_of(case).name, f"{name} signed the request and cannot review it")
+    require(name != runner_of(case).name, f"{name} owns the runner and cannot review what it made")
+    for what, value, wanted in (
+        ("repository", said.repository, case.inputs.root.repository),
+        ("target", said.target, case.proposal.target),
+        ("base", said.base, case.proposal.base),
+        ("tree", said.tree, case.proposal.tree),
+        ("request", said.request, case.request.id),
+        ("proposal", said.proposal, case.identity),
+        ("policy", said.policy, strict.sha256(case.inputs.policy_bytes)),
+    ):
+        equal(f"the {what}", the_approval=value, the_change=wanted)
+    created, expires = moments.parse(said.created), moments.parse(said.expires)
+    days = case.policy.landing.approval_days
+    require(created <= case.inputs.now + SKEW, f"{name}'s approval is from the future")
+    require(expires - created <= timedelta(days=days), f"{name}'s approval claims more than the policy's {days} days")
+    require(case.inputs.now < expires, f"{name}'s approval expired at {said.expires}")
+
+
+def standing_rejection(case: Case, held: tuple[HeldApproval, ...], name: str) -> HeldApproval | None:
+    """Return a rejection of this proposal by `name` that stands, or None.
+
+    It stands until the log has, after it, an approval by the same person. Dates order nothing: an old approval that was
+    never logged does not undo a rejection.
+    """
+    mine = [review for review in held if review.person.name == name and review.approval.proposal == case.identity]
+    approved = max((_index(case.log, review) for review in mine if review.approval.decision == APPROVED), default=-1)
+    for review in mine:
+        if review.approval.decision == REJECTED:
+            index = _index(case.log, review)
+            if index < 0 or approved < index:
+                return review
+    return None
+
+
+def _index(log: tuple[LogEntry, ...], review: HeldApproval) -> int:
+    """Return the index of the entry that logged this review, -1 when none did."""
+    event = review.approval.decision
+    return max(
+        (entry.index for entry in log if entry.event == event and review.envelope in entry.envelopes), default=-1
+    )
