@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess  # noqa: TID251 - the one place
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,6 +20,8 @@ from typing import IO
 from agent_pipeline.errors import UnavailableError
 
 _READ = 65536
+
+Process = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +176,43 @@ def spawn(
 def interactive(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> int:
     """Run `argv` on the caller's own terminal and return its exit code; for editors and shells of people."""
     return subprocess.run(list(argv), env=dict(env), cwd=cwd, check=False).returncode
+
+
+def stream(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    say: Callable[[str], None],
+    timeout: float,
+    limit: int,
+) -> tuple[int, bytes]:
+    """Run `argv`, hand each line of its stderr to `say` as it comes, and return its exit code and stdout.
+
+    Raises `UnavailableError` when it cannot be started or outlives `timeout` seconds.
+    """
+    process = spawn(argv, env=env, cwd=cwd, stderr=True)
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
+    process.stdin.close()
+    out = _Bounded(process.stdout, limit)
+    timer = threading.Timer(timeout, kill_group, (process,))
+    timer.start()
+    try:
+        for line in process.stderr:
+            say(line.decode("utf-8", "replace").rstrip("\n"))
+        process.wait()
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=30)
+        kill_group(process)
+        raise
+    finally:
+        alive = timer.is_alive()
+        timer.cancel()
+        data = out.value()
+        process.stdout.close()
+        process.stderr.close()
+    if not alive:
+        raise UnavailableError(f"`{argv[0]}` did not end within {timeout:.0f} seconds")
+    return process.returncode, data

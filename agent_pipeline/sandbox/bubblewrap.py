@@ -1,0 +1,210 @@
+"""The bubblewrap engine: no daemon, no privileges; namespaces and a system call filter of our own.
+
+Started by root, the uid is dropped before bubblewrap comes; started by anyone else it works without privileges.
+Bounds on memory, processes and processors are the control group's, as root or where one is delegated; where there is
+none, resource limits stand in as far as they reach, and `unenforced` says what is then not held.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from agent_pipeline import process
+from agent_pipeline.config import Config
+from agent_pipeline.documents.provenance import SandboxFacts
+from agent_pipeline.errors import AgentPipelineError, SandboxError
+from agent_pipeline.sandbox import cgroups, guard, layout, posture, seccomp
+from agent_pipeline.sandbox.cell import Cell
+from agent_pipeline.sandbox.contract import UID, WORKSPACE, Spec
+from agent_pipeline.sandbox.session import Session, greet
+from agent_pipeline.sandbox.starting import to_its_end
+
+NAME: Final = "bubblewrap"
+_OLDEST: Final = (0, 8, 0)  # `--disable-userns`
+_OWN: Final = frozenset({"proc", "sys", "dev", "tmp", "run", "workspace", "home"})
+
+
+class Bubblewrap:
+    """Implements `contract.Engine`."""
+
+    name = NAME
+
+    def __init__(self, config: Config) -> None:
+        """Take the configuration; nothing is looked at yet."""
+        self._config = config
+
+    @cached_property
+    def _version(self) -> str:
+        found = process.run(["bwrap", "--version"], env=guard.environment(), timeout=10)
+        return found.stdout.decode("ascii", "replace").removeprefix("bubblewrap").strip()
+
+    @cached_property
+    def _hierarchies(self) -> tuple[cgroups.Hierarchy, ...]:
+        return cgroups.hierarchies()
+
+    @cached_property
+    def _held(self) -> tuple[str, ...]:
+        return cgroups.enforceable(self._hierarchies)
+
+    def available(self) -> str | None:
+        """Return None when a sandbox can be started here, else why not. Tries a real one that does nothing."""
+        missing = [tool for tool in guard.TOOLS if process.which(tool) is None]
+        if missing:
+            return f"{', '.join(missing)} not found; install bubblewrap and util-linux"
+        try:
+            if tuple(int(part) for part in re.findall(r"\d+", self._version)[:3]) < _OLDEST:
+                return f"bubblewrap {self._version} is too old; 0.8.0 or newer is needed"
+            seccomp.program()
+            command = ["bwrap", *_namespaces(), "--ro-bind", "/", "/", "--", "/bin/true"]
+            tried = process.run(
+                guard.limited(command, limits=(), drop=layout.is_root()), env=guard.environment(), timeout=10
+            )
+        except AgentPipelineError as error:
+            return error.message
+        return None if tried.ok else f"bubblewrap cannot make namespaces here: {_last_line(tried.stderr)}"
+
+    def unenforced(self) -> tuple[str, ...]:
+        """Return the bounds that this host does not hold: control groups that cannot be made, and disk without root."""
+        missing = [name for name in cgroups.CONTROLLERS if name not in self._held]
+        return tuple(missing) if layout.is_root() else (*missing, "disk")
+
+    def start(self, spec: Spec) -> Session:
+        """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""
+        if spec.runtime is not None:
+            raise SandboxError(
+                f"bubblewrap has no runtimes, and the policy asks for {spec.runtime}", hint="use `--sandbox docker`"
+            )
+        return to_its_end(lambda: self._start(spec), Session.close)
+
+    def _start(self, spec: Spec) -> Session:
+        from agent_pipeline.sandbox.images import unpack  # noqa: PLC0415 - brings the archive code, only needed here
+
+        rootfs = unpack.rootfs(self._config, spec.image)
+        for path in (rootfs, spec.workspace):
+            reachable(path)
+        missing = tuple(name for name in self.unenforced() if name != "disk")
+        if not layout.disk_is_bounded(spec.workspace, spec.bounds.disk_mb):
+            missing += ("disk",)
+        layout.refuse_unenforced(spec, missing)
+        group = cgroups.create(spec.run, spec.bounds, self._hierarchies) if self._held else None
+        env = layout.environment(spec.image)
+        try:
+            cell = Cell(["bwrap", *arguments(rootfs, spec, env)], spec, group)
+        except BaseException:
+            if group is not None:
+                group.remove()
+            raise
+        try:
+            return self._prove(cell, spec, env, missing)
+        except BaseException as error:
+            reason = cell.end()
+            if isinstance(error, SandboxError) and reason:
+                raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
+            raise
+
+    def _prove(self, cell: Cell, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...]) -> Session:
+        processes = spec.bounds.pids if "pids" in missing else None
+        report = greet(cell.link, seconds=spec.bounds.seconds, processes=processes, timeout=layout.READY_SECONDS)
+        walls = posture.check(report, expected(spec, env))
+        facts = SandboxFacts(
+            backend=NAME,
+            engine_version=self._version,
+            runtime="bwrap",
+            image=spec.image.identity,
+            seccomp=seccomp.digest(),
+            posture=walls.digest,
+            unenforced=missing,
+        )
+        session = Session(cell.link, facts, {**env, **spec.env}, cell.end)
+        probe = posture.OwnerProbe(spec.workspace, layout.owner())
+        session.write(probe.name, b"")
+        probe.check()
+        return session
+
+
+def _last_line(data: bytes) -> str:
+    return (data.decode("utf-8", "backslashreplace").strip().splitlines() or ["no reason given"])[-1][:200]
+
+
+def _namespaces() -> list[str]:
+    return [
+        *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(UID), "--gid", str(UID)),
+        *("--die-with-parent", "--new-session", "--as-pid-1", "--hostname", layout.HOSTNAME, "--cap-drop", "ALL"),
+    ]
+
+
+def arguments(rootfs: Path, spec: Spec, env: Mapping[str, str]) -> list[str]:
+    """Return bwrap's arguments: the image read-only, scratch directories, the workspace, PID 1."""
+    args = [*_namespaces(), "--clearenv"]
+    for name, value in env.items():
+        args += ["--setenv", name, value]
+    args += _image(rootfs)
+    args += ["--proc", "/proc", *_masks(), "--dev", "/dev"]
+    args += ["--size", str(layout.SHM_MB * layout.MIB), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
+    for where, (size, _, mode) in layout.scratch().items():
+        args += ["--size", str(size * layout.MIB), "--perms", mode, "--tmpfs", where]
+    args += ["--bind", str(spec.workspace), WORKSPACE, "--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*args, "--chdir", WORKSPACE, "--", *layout.AGENT]
+
+
+def _image(rootfs: Path) -> list[str]:
+    """Bind what lies at the top of the image; what the sandbox has of its own is left out."""
+    args: list[str] = []
+    for entry in sorted(rootfs.iterdir()):
+        if entry.name in _OWN:
+            continue
+        if entry.is_symlink():
+            args += ["--symlink", str(entry.readlink()), f"/{entry.name}"]
+        elif entry.stat().st_mode & stat.S_IXOTH or entry.is_file():
+            args += ["--ro-bind", str(entry), f"/{entry.name}"]
+        else:
+            args += ["--dir", f"/{entry.name}"]  # root's own; closed to the workload
+    return args
+
+
+def _masks() -> list[str]:
+    args: list[str] = []
+    for where in layout.masked():
+        folder = Path(where).is_dir()
+        args += ["--tmpfs", where, "--remount-ro", where] if folder else ["--ro-bind", "/dev/null", where]
+    return args
+
+
+def expected(spec: Spec, env: Mapping[str, str]) -> posture.Expected:
+    """Return the walls that bubblewrap must show."""
+    closed, hidden = frozenset({"rw", "nosuid", "nodev"}), frozenset({"rw", "nosuid"})
+    bounds = {where: f"size={size * 1024}k" for where, (size, _, _) in layout.scratch().items()}
+    writable = {where: closed | {bound} for where, bound in bounds.items()}
+    writable |= {"/dev/shm": closed | {f"size={layout.SHM_MB * 1024}k"}, WORKSPACE: closed}  # noqa: S108
+    devices = {f"/dev/{name}" for name in ("console", "full", "null", "random", "tty", "urandom", "zero")}
+    return posture.Expected(
+        uid=UID,
+        gid=UID,
+        groups="",
+        uid_map=f"{UID} 0 1",  # as the outer of bubblewrap's two namespaces counts; `OwnerProbe` sees the host's uid
+        environment=frozenset({*env, "PWD"}),
+        private=("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"),
+        writable=writable,
+        kernel={"/proc": frozenset({"nosuid", "nodev", "noexec"}), "/dev/pts": hidden | {"noexec"}}
+        | dict.fromkeys(devices, hidden),
+        limits=layout.limits(spec),
+    )
+
+
+def reachable(path: Path) -> None:
+    """Raise `SandboxError` when the sandbox's user cannot get to the directory `path`."""
+    if not layout.is_root():
+        return
+    for folder in reversed([path, *path.parents]):
+        found = folder.stat()
+        mine = found.st_mode & (stat.S_IXUSR if found.st_uid == UID else stat.S_IXOTH)
+        if not mine:
+            raise SandboxError(
+                f"{path} is not reachable for the sandbox's user (uid {UID}): {folder} has mode {found.st_mode & 0o777:03o}",
+                hint=f"`chmod o+x {folder}`, or keep the cache elsewhere with AGENT_PIPELINE_CACHE",
+            )

@@ -1,0 +1,143 @@
+"""A launched bubblewrap sandbox: the chain of `guard`, its pipes, and an end that is certain."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+from typing import Final
+
+from agent_pipeline import clock, process
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox import cgroups, guard, layout, seccomp
+from agent_pipeline.sandbox.contract import Spec
+from agent_pipeline.sandbox.links import PipeLink
+
+_INFO: Final = re.compile(rb'"child-pid"\s*:\s*([0-9]+)')
+_PATIENCE: Final = 5.0
+
+
+class Cell:
+    """A launched sandbox. A descriptor of PID 1 is held: when it is gone, so is everything in its namespace."""
+
+    def __init__(self, command: list[str], spec: Spec, group: cgroups.Group | None) -> None:
+        """Launch `command`. Raises `SandboxError` when it ends before there is a PID 1."""
+        self._group, self._ended, self._pid1 = group, False, -1
+        filter_file = _high(seccomp.memory_file())
+        info_reader, info_writer = os.pipe()
+        info_writer = _high(info_writer)
+        try:
+            command = [command[0], "--seccomp", str(filter_file), "--info-fd", str(info_writer), *command[1:]]
+            self._guard = process.spawn(
+                guard.chain(
+                    command,
+                    groups=() if group is None else group.folders,
+                    limits=_limits(spec, bounded=group is not None and "memory" in group.controllers),
+                    drop=layout.is_root(),
+                ),
+                env=guard.environment(),
+                pass_fds=(filter_file, info_writer),
+                stderr=True,
+            )
+        except BaseException:
+            os.close(info_reader)
+            raise
+        finally:
+            os.close(filter_file)
+            os.close(info_writer)
+        self.link = _link(self._guard)
+        try:
+            self._pid1 = _first_process(info_reader)
+        except SandboxError:
+            self.end()
+            raise
+        finally:
+            os.close(info_reader)
+
+    def end(self) -> str | None:
+        """Kill PID 1, and with it everything; wait; remove the control group. Idempotent, bounded in time."""
+        if self._ended:
+            return None
+        self._ended = True
+        said = self.link.complaints()
+        self.link.close()
+        if self._pid1 >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pid1, signal.SIGKILL)
+            _gone(self._pid1, _PATIENCE)
+            os.close(self._pid1)
+        killed_for_memory = self._out_of_memory()
+        _finish(self._guard)
+        if self._group is not None:
+            self._group.remove()
+        return "it ran out of memory" if killed_for_memory else said[-500:] or None
+
+    def _out_of_memory(self) -> bool:
+        for folder in () if self._group is None else self._group.folders:
+            for name in ("memory.events", "memory.oom_control"):
+                with contextlib.suppress(OSError, ValueError):
+                    found = dict(line.split() for line in (folder / name).read_text().splitlines())
+                    if int(found.get("oom_kill", "0")) > 0:
+                        return True
+        return False
+
+
+def _high(descriptor: int) -> int:
+    """Move a descriptor out of the way of the guard's own, which has 0 to 9 for itself."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
+
+
+def _link(launched: process.Process) -> PipeLink:
+    """Take the pipes of a launched process over."""
+    assert launched.stdin is not None and launched.stdout is not None and launched.stderr is not None  # noqa: S101, PT018
+    descriptors = [os.dup(pipe.fileno()) for pipe in (launched.stdout, launched.stdin, launched.stderr)]
+    for pipe in (launched.stdout, launched.stdin, launched.stderr):
+        pipe.close()
+    return PipeLink(*descriptors)
+
+
+def _first_process(info: int) -> int:
+    """Return a descriptor of PID 1, which bubblewrap names on `info`. Raises `SandboxError` when it names none."""
+    said, until = bytearray(), clock.monotonic() + layout.READY_SECONDS
+    poller = select.poll()
+    poller.register(info, select.POLLIN)
+    while not (match := _INFO.search(said)):
+        if not poller.poll(max(until - clock.monotonic(), 0) * 1000):
+            raise SandboxError("bubblewrap did not start in time")
+        chunk = os.read(info, 4096)
+        if not chunk:
+            raise SandboxError("bubblewrap did not start")
+        said += chunk
+    try:
+        return os.pidfd_open(int(match[1]))
+    except ProcessLookupError as error:
+        raise SandboxError("bubblewrap ended at once") from error
+
+
+def _gone(descriptor: int, seconds: float) -> None:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    poller.poll(seconds * 1000)
+
+
+def _finish(launched: process.Process) -> None:
+    """Give the guard a moment to tidy up, then end it."""
+    until = clock.monotonic() + _PATIENCE
+    while launched.poll() is None and clock.monotonic() < until:
+        clock.sleep(0.001)
+    process.kill_group(launched)
+
+
+def _limits(spec: Spec, *, bounded: bool) -> list[str]:
+    size = layout.file_limit(spec)
+    limits = [
+        *("--core=0:0", f"--fsize={size}:{size}", "--memlock=0:0", "--msgqueue=0:0"),
+        f"--nofile={layout.OPEN_FILES}:{layout.OPEN_FILES}",
+    ]
+    # Without a control group this holds each process by itself, not all of them together; `unenforced` says so.
+    return limits if bounded else [*limits, f"--as={spec.bounds.memory_mb * layout.MIB}"]

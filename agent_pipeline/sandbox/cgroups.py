@@ -1,0 +1,202 @@
+"""Control groups for bubblewrap: bounds on memory, processes and processors that only the kernel can hold.
+
+Both versions, and hosts that mix them (each controller lives in one hierarchy). A group is made below the caller's
+own where version 1 is mounted, and beside it in version 2, whose inner groups may hold no processes. What cannot be
+made is not an error here: `enforceable` says so, and the caller decides.
+
+Source: the kernel's admin-guide/cgroup-v1 and cgroup-v2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent_pipeline import clock
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox.contract import Bounds
+
+PREFIX: Final = "agent-pipeline."
+CONTROLLERS: Final = ("memory", "pids", "cpu")
+_PERIOD: Final = 100_000  # microseconds, the kernel's default
+_PATIENCE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """Where this process's group lies in the hierarchy that holds some controllers."""
+
+    version: int
+    mount: Path
+    own: Path
+    controllers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The directories of one sandbox's group, one per hierarchy, and the controllers that hold it."""
+
+    folders: tuple[Path, ...]
+    controllers: tuple[str, ...]
+
+    @property
+    def doors(self) -> tuple[Path, ...]:
+        """The files through which a process joins."""
+        return tuple(folder / "cgroup.procs" for folder in self.folders)
+
+    def remove(self) -> None:
+        """Kill what is still in it and remove it; bounded in time. Raises `SandboxError` when something stays."""
+        until = clock.monotonic() + _PATIENCE
+        for folder in self.folders:
+            while not _removed(folder):
+                if clock.monotonic() > until:
+                    raise SandboxError(f"{folder}: the control group of a sandbox cannot be removed")
+                _kill(folder)
+                clock.sleep(0.01)
+
+
+def hierarchies(root: Path = Path("/proc/self")) -> tuple[Hierarchy, ...]:
+    """Return the hierarchies that this process is in and that are mounted, with the controllers we need."""
+    groups = [line.split(":", 2) for line in (root / "cgroup").read_text().splitlines()]
+    found = []
+    for line in (root / "mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, options = after.split(" ")[0], after.split(" ")[2].split(",")
+        if kind not in {"cgroup", "cgroup2"}:
+            continue
+        top, mount = before.split(" ")[3:5]
+        for _, names, path in groups:
+            here = not names if kind == "cgroup2" else bool(names) and set(names.split(",")) <= set(options)
+            if here and (own := _below(path, top)) is not None:
+                found.append(_hierarchy(2 if kind == "cgroup2" else 1, Path(mount), own, names))
+    return tuple(hierarchy for hierarchy in found if hierarchy.controllers)
+
+
+def _below(path: str, top: str) -> str | None:
+    """Return `path` relative to the part of the hierarchy that is mounted, None when it lies outside."""
+    if top == "/":
+        return path.lstrip("/")
+    return path[len(top) :].lstrip("/") if path == top or path.startswith(f"{top}/") else None
+
+
+def _hierarchy(version: int, mount: Path, own: str, names: str) -> Hierarchy:
+    if version == 1:
+        return Hierarchy(1, mount, mount / own, tuple(name for name in CONTROLLERS if name in names.split(",")))
+    listed = mount / "cgroup.controllers"
+    there = listed.read_text().split() if listed.exists() else []
+    return Hierarchy(2, mount, mount / own, tuple(name for name in CONTROLLERS if name in there))
+
+
+def enforceable(found: Sequence[Hierarchy]) -> tuple[str, ...]:
+    """Return the controllers with which this process can bound another, found out by making and removing a group."""
+    try:
+        group = create("probe", Bounds(memory_mb=64, pids=16, cpus="1", disk_mb=0, seconds=1), found)
+    except SandboxError:
+        return ()
+    group.remove()
+    return group.controllers
+
+
+def create(name: str, bounds: Bounds, found: Sequence[Hierarchy]) -> Group:
+    """Make a group with `bounds`, as far as this process may. Raises `SandboxError` when nothing can be made at all."""
+    label = f"{PREFIX}{name}.{secrets.token_hex(4)}"
+    folders: list[Path] = []
+    held: list[str] = []
+    for hierarchy in found:
+        folder, controllers = _make(hierarchy, label, bounds)
+        if folder is not None:
+            folders.append(folder)
+            held += controllers
+    if not folders:
+        raise SandboxError("no control group can be made here", hint="run as root or with a delegated control group")
+    return Group(tuple(folders), tuple(name for name in CONTROLLERS if name in held))
+
+
+def _make(hierarchy: Hierarchy, label: str, bounds: Bounds) -> tuple[Path | None, tuple[str, ...]]:
+    for parent in _parents(hierarchy):
+        folder = parent / label
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        held = tuple(name for name in hierarchy.controllers if _set(folder, _values(hierarchy.version, name, bounds)))
+        if held and os.access(folder / "cgroup.procs", os.W_OK):
+            return folder, held
+        folder.rmdir()
+    return None, ()
+
+
+def _parents(hierarchy: Hierarchy) -> Sequence[Path]:
+    """Return where a group may be made: in version 2, the nearest that hands controllers down."""
+    if hierarchy.version == 1:
+        return (hierarchy.own,)
+    candidates = [hierarchy.own, *hierarchy.own.parents]
+    inside = [folder for folder in candidates if folder.is_relative_to(hierarchy.mount)]
+    return [folder for folder in inside if _hands_down(folder, hierarchy.controllers)]
+
+
+def _hands_down(folder: Path, controllers: Sequence[str]) -> bool:
+    control = folder / "cgroup.subtree_control"
+    with contextlib.suppress(OSError):
+        control.write_text(" ".join(f"+{name}" for name in controllers))
+    try:
+        return bool(set(control.read_text().split()) & set(controllers))
+    except OSError:
+        return False
+
+
+def _values(version: int, controller: str, bounds: Bounds) -> Mapping[str, str]:
+    memory, quota = str(bounds.memory_mb << 20), str(int(float(bounds.cpus) * _PERIOD))
+    if version == 1:
+        return {
+            "memory": {"memory.limit_in_bytes": memory, "?memory.memsw.limit_in_bytes": memory},
+            "pids": {"pids.max": str(bounds.pids)},
+            "cpu": {"cpu.cfs_period_us": str(_PERIOD), "cpu.cfs_quota_us": quota},
+        }[controller]
+    return {
+        "memory": {"memory.max": memory, "?memory.swap.max": "0"},
+        "pids": {"pids.max": str(bounds.pids)},
+        "cpu": {"cpu.max": f"{quota} {_PERIOD}"},
+    }[controller]
+
+
+def _set(folder: Path, values: Mapping[str, str]) -> bool:
+    """Write the values; those with `?` are there only where the kernel accounts for swap."""
+    for name, value in values.items():
+        file = folder / name.removeprefix("?")
+        if name.startswith("?") and not file.exists():
+            continue
+        try:
+            file.write_text(value)
+        except OSError:
+            return False
+    return True
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _kill(folder: Path) -> None:
+    """Kill every process in `folder`: they are ours, nothing else ever joins such a group."""
+    with contextlib.suppress(OSError):
+        (folder / "cgroup.kill").write_text("1")
+        return
+    with contextlib.suppress(OSError):
+        pids = [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
+        for pid in pids:
+            if pid > 1:  # 0 stands for a process outside our PID namespace, and would mean our own process group
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,78 @@
+"""How a bubblewrap sandbox is launched: a chain of small programs, each of which takes something away.
+
+::
+
+    setpriv --pdeathsig TERM      the guard learns at once when we die, even by `kill -9`
+      sh                          the guard: waits, kills, removes the control group, and is outside of it
+        (subshell)                joins the control group
+          prlimit                 resource limits
+            setpriv               as root only: uid 10001, no groups, no capabilities, no new privileges
+              bwrap               namespaces, mounts, system call filter
+                frame agent       PID 1
+
+Why the uid goes before bubblewrap comes: root in its user namespace would be root on the host
+(containers/bubblewrap#313).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from agent_pipeline.sandbox.contract import UID
+
+TOOLS: Final = ("sh", "setpriv", "prlimit", "bwrap")
+
+# $1 is the number of control group directories, which follow; then the command. A background job gets /dev/null as
+# stdin, so the real one goes around it; the guard itself must not hold it, or PID 1 would never see its end.
+_GUARD: Final = """
+exec 3<&0 0</dev/null
+count=$1; shift; groups=; n=0
+while [ $n -lt $count ]; do groups="$groups $1"; shift; n=$((n + 1)); done
+(
+  for group in $groups; do echo 0 >"$group/cgroup.procs" || exit 125; done
+  exec "$@" <&3 3<&-
+) &
+child=$!
+exec 3<&- 1>/dev/null
+trap 'kill -KILL $child 2>/dev/null' TERM INT HUP
+while kill -0 $child 2>/dev/null; do wait $child; done
+tries=0
+for group in $groups; do
+  until rmdir "$group" 2>/dev/null || [ ! -d "$group" ] || [ $tries -ge 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+done
+"""
+
+
+def environment() -> dict[str, str]:
+    """Return what the programs of the chain get: where to find each other, and nothing of the caller's."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+
+
+def chain(command: Sequence[str], *, groups: Sequence[Path], limits: Sequence[str], drop: bool) -> list[str]:
+    """Return the argv that launches `command` (bwrap and its arguments) as drawn above.
+
+    `groups` hold no blank: their names are ours, and their parents are the kernel's.
+    """
+    guard = ["setpriv", "--pdeathsig", "TERM", "sh", "-c", _GUARD, "sandbox-guard", str(len(groups)), *map(str, groups)]
+    return [*guard, *limited(command, limits=limits, drop=drop)]
+
+
+def limited(command: Sequence[str], *, limits: Sequence[str], drop: bool) -> list[str]:
+    """Return the inner half of the chain: `command` under `limits`, without root when `drop`."""
+    return ["prlimit", *limits, *(_drop() if drop else ["setpriv", "--no-new-privs"]), *command]
+
+
+def _drop() -> list[str]:
+    return [
+        "setpriv",
+        f"--reuid={UID}",
+        f"--regid={UID}",
+        "--clear-groups",
+        "--no-new-privs",
+        "--inh-caps=-all",
+        "--ambient-caps=-all",
+        "--bounding-set=-all",
+    ]

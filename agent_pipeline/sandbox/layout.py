@@ -1,0 +1,107 @@
+"""What a sandbox looks like from inside, the same on both backends: sizes, limits, masked files, environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox.contract import HOME, UID, Image, Spec
+
+AGENT: Final = ("/usr/bin/python3", "-I", "-S", "/opt/agent-pipeline/frame_agent.py")
+HOSTNAME: Final = "sandbox"
+MIB: Final = 1 << 20
+TMP_MB, HOME_MB, SHM_MB, RUN_MB = 512, 512, 64, 1
+INODES: Final = 65_536
+OPEN_FILES: Final = 4096
+READY_SECONDS: Final = 30.0  # from the start of PID 1 to its report, on a busy machine
+
+# The engine's own defaults, and what tells about the host's hardware and other work.
+MASKED: Final = tuple(
+    f"/proc/{name}"
+    for name in (
+        *("acpi", "asound", "cmdline", "interrupts", "kallsyms", "kcore", "keys", "latency_stats", "modules"),
+        *("partitions", "sched_debug", "scsi", "timer_list", "timer_stats"),
+    )
+) + tuple(f"/sys/{name}" for name in ("block", "bus", "class", "dev", "firmware", "fs", "kernel", "module", "power"))
+READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+def environment(image: Image) -> dict[str, str]:
+    """Return the environment of the image's configuration (OCI `config.Env`).
+
+    Raises `SandboxError` when it is not readable.
+    """
+    try:
+        document = json.loads((image.folder / "config.json").read_bytes())
+        return dict(pair.split("=", 1) for pair in document["config"]["Env"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SandboxError(
+            f"the configuration of image {image.name} ({image.identity[:12]}) cannot be read",
+            hint=f"build it again with `agent-pipeline image build {image.name}`",
+        ) from error
+
+
+def file_limit(spec: Spec) -> int:
+    """Return the bytes that one file may have: what the workspace or the largest scratch directory could hold."""
+    return max(spec.bounds.disk_mb, TMP_MB, HOME_MB) * MIB
+
+
+def limits(spec: Spec) -> Mapping[str, str]:
+    """Return the resource limits as the self-test reports them (soft and hard)."""
+    size = file_limit(spec)
+    return {
+        "core file size": "0 0",
+        "file size": f"{size} {size}",
+        "locked memory": "0 0",
+        "msgqueue size": "0 0",
+        "open files": f"{OPEN_FILES} {OPEN_FILES}",
+    }
+
+
+def is_root() -> bool:
+    """Whether we are root here, and the sandbox must not be."""
+    return os.geteuid() == 0
+
+
+def owner() -> int:
+    """Return the host's uid that owns what the sandbox writes: the workload's, or the caller's who is not root."""
+    return UID if is_root() else os.geteuid()
+
+
+def group() -> int:
+    """Return the host's gid that goes with `owner`."""
+    return UID if is_root() else os.getegid()
+
+
+def masked() -> tuple[str, ...]:
+    """Return what must be masked in /proc on this kernel, which the sandbox shares."""
+    return tuple(where for where in MASKED if where.startswith("/proc/") and Path(where).exists())
+
+
+def disk_is_bounded(workspace: Path, disk_mb: int) -> bool:
+    """Whether the file system that holds `workspace` is itself no larger than `disk_mb`."""
+    found = os.statvfs(workspace)
+    return found.f_blocks * found.f_frsize <= disk_mb * MIB + MIB
+
+
+def refuse_unenforced(spec: Spec, missing: tuple[str, ...]) -> None:
+    """Raise `SandboxError` when a bound that the policy requires is one of `missing`."""
+    lacking = [name for name in spec.bounds.require if name in missing]
+    if lacking:
+        raise SandboxError(
+            f"the policy requires enforced bounds on {', '.join(lacking)}, and this host cannot enforce them here",
+            hint="`agent-pipeline doctor` says what is missing; or take it out of `sandbox.require` in the policy",
+        )
+
+
+def scratch() -> Mapping[str, tuple[int, int, str]]:
+    """Return the scratch directories: MiB, inodes, mode."""
+    return {
+        "/tmp": (TMP_MB, INODES, "1777"),  # noqa: S108 - the sandbox's own
+        "/run": (RUN_MB, 1024, "0755"),
+        HOME: (HOME_MB, INODES, "0700"),
+    }

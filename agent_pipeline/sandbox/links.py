@@ -1,0 +1,193 @@
+"""The byte streams to a sandbox's PID 1. Every wait has a deadline; closing one is what ends the sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from typing import Final, Protocol
+
+from agent_pipeline import clock
+from agent_pipeline.errors import SandboxError
+
+_CHUNK: Final = 1 << 20
+_STREAM_HEADER: Final = 8
+_STDOUT, _STDERR = 1, 2
+_COMPLAINTS: Final = 4096
+
+
+class Link(Protocol):
+    """A byte stream in both directions. `deadline` is on the monotonic clock."""
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Send all of `data`. Raises `SandboxError` when the far side is gone or does not read."""
+
+    def receive(self, size: int, deadline: float) -> bytes:
+        """Return exactly `size` bytes. Raises `SandboxError` when the stream ends or the deadline passes before."""
+
+    def complaints(self) -> str:
+        """Return the beginning of what the far side said on stderr, for an error message."""
+
+    def close(self) -> None:
+        """Hang up. Idempotent, never waits."""
+
+
+class _Waiting:
+    """Waits on two descriptors, which may be one."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader, self.writer = reader, writer
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+
+    def readable(self, deadline: float) -> None:
+        self._wait(self.reader, select.POLLIN, deadline)
+
+    def writable(self, deadline: float) -> None:
+        self._wait(self.writer, select.POLLOUT, deadline)
+
+    @staticmethod
+    def _wait(descriptor: int, event: int, deadline: float) -> None:
+        poller = select.poll()
+        poller.register(descriptor, event)
+        if not poller.poll(max(deadline - clock.monotonic(), 0) * 1000):
+            raise SandboxError("the sandbox did not answer in time")
+
+    def send(self, data: bytes, deadline: float) -> None:
+        rest = memoryview(data)
+        while rest:
+            self.writable(deadline)
+            try:
+                rest = rest[os.write(self.writer, rest[:_CHUNK]) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise SandboxError("the sandbox is gone") from error
+
+    def some(self, size: int, deadline: float) -> bytes:
+        """Return at least one and at most `size` bytes."""
+        while True:
+            self.readable(deadline)
+            try:
+                data = os.read(self.reader, min(size, _CHUNK))
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise SandboxError("the sandbox is gone") from error
+            if not data:
+                raise SandboxError("the sandbox is gone")
+            return data
+
+    def exactly(self, size: int, deadline: float) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            data += self.some(size - len(data), deadline)
+        return bytes(data)
+
+
+class PipeLink:
+    """Two pipes and one for stderr: a process of our own. Owns the descriptors."""
+
+    def __init__(self, reader: int, writer: int, errors: int | None = None) -> None:
+        """Take over the descriptors: `reader` is the far side's stdout, `writer` its stdin, `errors` its stderr."""
+        self._waiting, self._errors = _Waiting(reader, writer), errors
+        self._open = True
+        if errors is not None:
+            os.set_blocking(errors, False)
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """As `Link`."""
+        self._check()
+        self._waiting.send(data, deadline)
+
+    def receive(self, size: int, deadline: float) -> bytes:
+        """As `Link`."""
+        self._check()
+        return self._waiting.exactly(size, deadline)
+
+    def complaints(self) -> str:
+        """As `Link`. Only what is there now."""
+        if self._errors is None:
+            return ""
+        try:
+            return os.read(self._errors, _COMPLAINTS).decode("utf-8", "backslashreplace").strip()
+        except OSError:
+            return ""
+
+    def close(self) -> None:
+        """As `Link`."""
+        if self._open:
+            self._open = False
+            for descriptor in {self._waiting.reader, self._waiting.writer, self._errors} - {None}:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)  # type: ignore[arg-type]  # None was taken out
+            self._errors = None
+
+    def _check(self) -> None:
+        if not self._open:
+            raise SandboxError("the sandbox was closed")
+
+
+class AttachedLink:
+    """The Docker engine's attach stream: what the container says arrives in blocks marked stdout or stderr.
+
+    Source: the Engine API's "ContainerAttach", stream format.
+    """
+
+    def __init__(self, attached: socket.socket) -> None:
+        """Take over the connected socket."""
+        self._socket, self._waiting = attached, _Waiting(attached.fileno(), attached.fileno())
+        self._ready, self._stderr = bytearray(), bytearray()
+        self._left = 0  # of the stdout block that is being read
+        self._open = True
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """As `Link`."""
+        self._check()
+        self._waiting.send(data, deadline)
+
+    def receive(self, size: int, deadline: float) -> bytes:
+        """As `Link`. Blocks of stderr are kept apart, and only the first bytes of them."""
+        self._check()
+        data = bytearray()
+        while len(data) < size:
+            if not self._left:
+                self._next_block(deadline)
+                continue
+            part = self._waiting.some(min(self._left, size - len(data)), deadline)
+            self._left -= len(part)
+            data += part
+        return bytes(data)
+
+    def _next_block(self, deadline: float) -> None:
+        header = self._waiting.exactly(_STREAM_HEADER, deadline)
+        kind, size = header[0], int.from_bytes(header[4:], "big")
+        if kind == _STDOUT:
+            self._left = size
+        elif kind == _STDERR:
+            while size:
+                part = self._waiting.some(size, deadline)
+                size -= len(part)
+                self._stderr += part[: max(_COMPLAINTS - len(self._stderr), 0)]
+        else:
+            raise SandboxError(f"the Docker engine sent a block of unknown kind {kind}")
+
+    def complaints(self) -> str:
+        """As `Link`."""
+        return self._stderr.decode("utf-8", "backslashreplace").strip()
+
+    def close(self) -> None:
+        """As `Link`. Must come before anything else is asked of the engine.
+
+        An attached client that does not read makes its `kill` and `inspect` wait (moby/moby#41827).
+        """
+        if self._open:
+            self._open = False
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+
+    def _check(self) -> None:
+        if not self._open:
+            raise SandboxError("the sandbox was closed")

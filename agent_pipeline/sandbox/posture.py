@@ -1,0 +1,190 @@
+"""The self-test: what PID 1 reports of its own walls, before anything else runs, against what must be there.
+
+Every fact must be known, and as expected; a wall that is missing, and a fact that nobody expects, are the same error,
+and nothing runs then. The report is taken before any untrusted code is in the sandbox, so it is honest unless the
+image itself is hostile, which its identity guards; what only the host can know (who owns what the sandbox writes) the
+host looks at itself.
+
+The normalised report's digest goes into provenance: the same walls on another day give the same digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import rfc8785
+
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox import layout
+from agent_pipeline.sandbox.contract import WORKSPACE
+
+_FREE: Final = frozenset({"environment", "devices", "mounts", "routes6"})  # judged by rules, not by one right value
+_OPTIONS: Final = ("ro", "rw", "nosuid", "nodev", "noexec")
+_BOUNDS: Final = re.compile(r"\A(?:size|nr_inodes)=")
+_DEVICES: Final = frozenset(
+    "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split()  # noqa: SIM905
+)
+_NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_CAPABILITIES: Final = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+_REFUSED: Final = ("socket-vsock", "socket-packet", "socket-alg", "unshare", "ptrace", "mount", "io-uring")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The walls of one backend.
+
+    `writable` are the mounts that may be written to, each with the options it must have at least; every other mount
+    must be read-only, or be one of `kernel`, whose files the kernel itself guards. `environment` are the names of all
+    variables. `private` are the namespaces that must not be the host's.
+    """
+
+    uid: int
+    gid: int
+    groups: str
+    uid_map: str
+    environment: frozenset[str]
+    private: tuple[str, ...]
+    writable: Mapping[str, frozenset[str]]
+    kernel: Mapping[str, frozenset[str]]
+    limits: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Posture:
+    """A self-test that passed: `facts` is the normalised report, `digest` the SHA-256 of its canonical JSON."""
+
+    facts: Mapping[str, str]
+    digest: str
+
+
+def check(report: Mapping[str, str], expected: Expected) -> Posture:
+    """Compare `report` with `expected`. Raises `SandboxError` that names every deviation."""
+    normal = _normalise(report)
+    wanted = _fixed(expected)
+    wrong = [
+        f"{name} is {normal.get(name, 'missing')!r}, not {value!r}"
+        for name, value in sorted(wanted.items())
+        if normal.get(name) != value
+    ]
+    wrong += [f"{name} is reported, and nobody expects it" for name in sorted(normal.keys() - wanted - _FREE)]
+    wrong += _environment(normal, expected) + _devices(normal) + _routes(normal)
+    wrong += [complaint for line in normal.get("mounts", "").splitlines() for complaint in _mount(line, expected)]
+    wrong += _required_mounts(normal, expected)
+    if wrong:
+        raise SandboxError(
+            "the sandbox's walls are not as expected, so nothing ran in it: " + "; ".join(wrong[:8]),
+            hint="`agent-pipeline doctor` says what this host can do; another backend may hold",
+        )
+    return Posture(normal, hashlib.sha256(rfc8785.dumps(dict(normal))).hexdigest())
+
+
+def _fixed(expected: Expected) -> dict[str, str]:
+    """Return the facts that have one right value."""
+    wanted = {
+        "protocol": "1",
+        "pid": "1",
+        "cwd": WORKSPACE,
+        "hostname": "sandbox",
+        "dumpable": "0",
+        "descriptors": "0 1 2",
+        "engine-sockets": "",
+        "interfaces": "lo",
+        "routes": "",
+        "uid_map": expected.uid_map,
+        "status.Uid": " ".join([str(expected.uid)] * 4),
+        "status.Gid": " ".join([str(expected.gid)] * 4),
+        "status.Groups": expected.groups,
+        "status.NoNewPrivs": "1",
+        "status.Seccomp": "2",
+        "refused.write-root": "EROFS",
+    }
+    wanted |= {f"status.{name}": "0" * 16 for name in _CAPABILITIES}
+    wanted |= {f"refused.{name}": "EPERM" for name in _REFUSED}
+    wanted |= {f"namespace.{name}": "private" if name in expected.private else "shared" for name in _NAMESPACES}
+    return wanted | {f"limit.{name}": value for name, value in expected.limits.items()}
+
+
+def _normalise(report: Mapping[str, str]) -> dict[str, str]:
+    """Return `report` without what differs from start to start: namespace numbers, mount details."""
+    normal = dict(report)
+    for name in _NAMESPACES:
+        key = f"namespace.{name}"
+        if key in normal:
+            normal[key] = "shared" if normal[key] == str(Path(f"/proc/self/ns/{name}").readlink()) else "private"
+    lines = [_mount_line(line) for line in report.get("mounts", "").splitlines()]
+    normal["mounts"] = "\n".join(sorted(lines))
+    return normal
+
+
+def _mount_line(line: str) -> str:
+    where, kind, options, own = ([*line.split(" "), "", "", "", ""])[:4]
+    flags = [option for option in _OPTIONS if option in options.split(",")]
+    # The bounds of what can be written; the workspace's are the host's to know (`layout.disk_is_bounded`).
+    bounded = "rw" in flags and where != WORKSPACE
+    bounds = [option for option in own.split(",") if bounded and _BOUNDS.match(option)]
+    return " ".join((where, kind, ",".join(flags + sorted(bounds))))
+
+
+def _mount(line: str, expected: Expected) -> list[str]:
+    where, _, options = line.split(" ")
+    flags = set(options.split(","))
+    if where not in expected.writable and "ro" in flags:
+        return []
+    needed = expected.writable.get(where, expected.kernel.get(where))
+    if needed is None:
+        return [f"{where} is a writable mount"]
+    missing = sorted(needed - flags)
+    return [f"the mount {where} lacks {', '.join(missing)}"] if missing else []
+
+
+def _required_mounts(normal: Mapping[str, str], expected: Expected) -> list[str]:
+    there = {line.split(" ")[0] for line in normal.get("mounts", "").splitlines()}
+    needed = {"/", *expected.writable, *layout.masked()}
+    return [f"{where} is not a mount of its own" for where in sorted(needed - there)]
+
+
+def _environment(normal: Mapping[str, str], expected: Expected) -> list[str]:
+    found = set(normal.get("environment", "").split())
+    wrong = sorted(found ^ expected.environment)
+    return [f"environment variables that should not be there, or are missing: {', '.join(wrong)}"] if wrong else []
+
+
+def _devices(normal: Mapping[str, str]) -> list[str]:
+    more = sorted(set(normal.get("devices", "").split()) - _DEVICES)
+    return [f"devices in /dev: {', '.join(more)}"] if more else []
+
+
+def _routes(normal: Mapping[str, str]) -> list[str]:
+    return [] if set(normal.get("routes6", "").split()) <= {"lo"} else ["there are IPv6 routes beyond lo"]
+
+
+class OwnerProbe:
+    """Proves that the sandbox's `/workspace` is the host's directory, and who owns what is written there.
+
+    A file written inside as root of a user namespace would be the host's root's (containers/bubblewrap#313).
+    """
+
+    def __init__(self, workspace: Path, owner: int) -> None:
+        """Expect files made in `/workspace` to appear in `workspace`, owned by the host's uid `owner`."""
+        self.name = f".agent-pipeline-{secrets.token_hex(8)}"
+        self._path, self._owner = workspace / self.name, owner
+
+    def check(self) -> None:
+        """Look at the file that the sandbox has written by now, and remove it. Raises `SandboxError`."""
+        try:
+            found = os.lstat(self._path)
+            self._path.unlink()
+        except OSError as error:
+            raise SandboxError(
+                "what the sandbox writes to /workspace does not arrive in the directory on this host",
+                hint="the engine must run on this host and see the same file system",
+            ) from error
+        if found.st_uid != self._owner:
+            raise SandboxError(f"files made in the sandbox belong to uid {found.st_uid}, not {self._owner}")

@@ -1,0 +1,132 @@
+"""A running sandbox, whatever its engine: requests over the link to its PID 1, and an end that is certain."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, Self
+
+from agent_pipeline import clock
+from agent_pipeline.documents.provenance import SandboxFacts
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox import frames
+from agent_pipeline.sandbox.contract import FILE_LIMIT, OUTPUT_LIMIT, CommandResult
+from agent_pipeline.sandbox.links import Link
+
+_GRACE: Final = 10.0  # seconds for killing, sweeping and answering, on top of a command's own
+_FILES: Final = 30.0  # seconds for reading or writing one file
+_FRAMING: Final = 64  # bytes of lengths and small fields around an answer's one large field
+
+
+def greet(link: Link, *, seconds: float, processes: int | None, timeout: float) -> dict[str, str]:
+    """Say hello to PID 1, give it `seconds` to live, and return what it reports of its walls.
+
+    `processes` is set as a resource limit where no cgroup holds it. Raises `SandboxError`.
+    """
+    fields = [f"{seconds:.3f}".encode(), b"" if processes is None else b"%d" % processes]
+    deadline = clock.monotonic() + timeout
+    return frames.facts(
+        frames.expect(frames.ask(link, frames.HELLO, fields, limit=frames.SMALL, deadline=deadline), frames.POSTURE)
+    )
+
+
+class Session:
+    """Implements `contract.Sandbox` on a link whose PID 1 has been greeted and found to be as expected.
+
+    One request at a time. After an interrupt or a breach of the protocol every further request is refused.
+    """
+
+    def __init__(self, link: Link, facts: SandboxFacts, env: Mapping[str, str], end: Callable[[], str | None]) -> None:
+        """Take over `link`. `env` is what commands get; `end` kills, cleans up and says why it had ended."""
+        self.facts = facts
+        self._link, self._env, self._end = link, dict(env), end
+        self._lock, self._over = threading.Lock(), False
+        self._closing = threading.Lock()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        seconds: float,
+        env: Mapping[str, str] | None = None,
+        output_limit: int = OUTPUT_LIMIT,
+    ) -> CommandResult:
+        """Run `argv` in the workspace. Raises `SandboxError`, `ValueError` for an argument that no kernel takes.
+
+        A program that is not there ends with 127, one that cannot be executed with 126, as in a shell; a signal with
+        128 plus its number.
+        """
+        if not argv or not argv[0]:
+            raise ValueError("there is no command to run")
+        words = [frames.argument(word) for word in argv]
+        pairs = [frames.argument(f"{name}={value}") for name, value in (self._env | dict(env or {})).items()]
+        fields = [f"{seconds:.3f}".encode(), b"%d" % output_limit, b"%d" % len(words), *words, *pairs]
+        started = clock.monotonic()
+        answer = self._ask(frames.EXEC, fields, limit=output_limit + _FRAMING, seconds=seconds + _GRACE)
+        with self._trusting():
+            ended = frames.ended(frames.expect(answer, frames.RESULT), output_limit)
+        took = clock.monotonic() - started
+        return CommandResult(ended.code, ended.output, ended.truncated, ended.timed_out, took)
+
+    def read(self, path: str, limit: int = FILE_LIMIT) -> bytes:
+        """Return a regular file's content; raises as the contract says."""
+        fields = [frames.argument(path), b"%d" % limit]
+        answer = self._ask(frames.READ, fields, limit=limit + _FRAMING, seconds=_FILES)
+        with self._trusting():
+            fields = list(frames.expect(answer, frames.DATA, path))
+            if len(fields) != 1 or len(fields[0]) > limit:
+                raise frames.BrokenError("file content that is not one field of the allowed size")
+        return fields[0]
+
+    def write(self, path: str, content: bytes) -> None:
+        """Create or replace a file of the workspace, whole or not at all; raises as the contract says."""
+        if len(content) > FILE_LIMIT:
+            raise ValueError(f"{path}: {len(content)} bytes, and at most {FILE_LIMIT} can be written")
+        answer = self._ask(frames.WRITE, [frames.argument(path), content], limit=_FRAMING, seconds=_FILES)
+        with self._trusting():
+            frames.expect(answer, frames.DONE, path)
+
+    def listing(self, path: str) -> tuple[str, ...]:
+        """Return the names in a directory; raises as the contract says."""
+        answer = self._ask(frames.LIST, [frames.argument(path)], limit=frames.NAMES_LIMIT + _FRAMING, seconds=_FILES)
+        with self._trusting():
+            return frames.names(frames.expect(answer, frames.NAMES, path))
+
+    def close(self) -> None:
+        """Hang up, kill and remove everything. Idempotent, bounded in time."""
+        with self._closing:
+            self._over = True
+            self._link.close()
+            self._end()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close."""
+        self.close()
+
+    def _ask(self, kind: int, fields: Sequence[bytes], *, limit: int, seconds: float) -> tuple[int, tuple[bytes, ...]]:
+        with self._lock:
+            if self._over:
+                raise SandboxError("the sandbox is gone", hint="start again: a sandbox is used for one run only")
+            with self._trusting():
+                return frames.ask(self._link, kind, fields, limit=limit, deadline=clock.monotonic() + seconds)
+
+    @contextmanager
+    def _trusting(self) -> Iterator[None]:
+        """End the conversation when anything but a file's fault comes out: its framing is lost from there on."""
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError, ValueError):
+            raise
+        except SandboxError as error:
+            self._over = True
+            self._link.close()
+            reason = self._end()
+            raise SandboxError(f"{error.message}{f' ({reason})' if reason else ''}", hint=error.hint) from error
+        except BaseException:
+            self._over = True
+            raise

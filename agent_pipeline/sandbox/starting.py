@@ -1,0 +1,31 @@
+"""Starting things so that an interrupt, or the end of a thread, never leaves half of them behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+@cache
+def _starter() -> ThreadPoolExecutor:
+    """Return the one thread that starts sandboxes; it lives as long as the program.
+
+    The kernel's "die with the parent" means the thread that started the child: from a short-lived thread it would
+    kill a healthy sandbox.
+    """
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
+
+
+def to_its_end(call: Callable[[], _T], undo: Callable[[_T], object]) -> _T:
+    """Run `call` where no interrupt reaches it; when one comes meanwhile, `undo` its result and pass it on."""
+    future = _starter().submit(call)
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done() or future.exception() is None:
+            undo(future.result())
+        raise
