@@ -110,6 +110,11 @@ def visible(text: str) -> str:
     )  # fmt: skip
 
 
+def has_surrogates(text: str) -> bool:
+    """Return whether `text` stands for bytes that are no UTF-8, so that no JSON document can hold it."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _ignorable(character: str) -> bool:
     return ord(character) in _INVISIBLE or unicodedata.category(character) == "Cf"
 

@@ -1,0 +1,256 @@
+"""The operator's own repository: reading it, and the few settings that are kept in it.
+
+Objects are read as they are stored: libgit2 knows no replace refs, and a clone whose history is cut (shallow) or
+rewritten on display (grafts) is refused, because what is shown there is not what is signed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import FileMode, FileStatus, ReferenceType
+
+from agent_pipeline.documents.paths import visible
+from agent_pipeline.errors import GitError, SchemaError, UsageError
+
+MAX_FILE = 64 << 20  # bytes; the largest document that is read whole
+_REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clone:
+    """An opened repository.
+
+    `path` is its Git directory (the common one, in a linked worktree), `worktree` its checked-out files or None.
+    """
+
+    path: Path
+    worktree: Path | None
+    objects: pygit2.Repository
+
+    @classmethod
+    def discover(cls, start: Path) -> Clone:
+        """Open the repository that `start` lies in.
+
+        Raises `UsageError` when there is none, or one whose objects cannot be relied on: without commits, shallow, with
+        grafts, of another owner, with SHA-256 object names.
+        """
+        found = _discover(start)
+        common = found
+        if (pointer := found / "commondir").is_file():
+            common = (found / pointer.read_text().strip()).resolve()
+        repository = _open(found)
+        if repository.is_shallow:
+            raise UsageError(
+                f"{common} is a shallow clone: its history ends too early to prove anything",
+                hint="fetch the rest with `git fetch --unshallow` (in CI: check out with full depth)",
+            )
+        grafts = common / "info" / "grafts"
+        if grafts.exists() and grafts.stat().st_size > 0:
+            raise UsageError(f"{grafts} rewrites the history that is shown", hint="remove the file")
+        clone = cls(common, Path(repository.workdir).resolve() if repository.workdir else None, repository)
+        if repository.head_is_unborn and not clone.refs("refs/"):
+            raise UsageError(f"{common} has no commits", hint="make a first commit, then try again")
+        return clone
+
+    # objects ---------------------------------------------------------------------------------------------------------
+
+    def commit(self, rev: str) -> str:
+        """Return the full id of the commit that `rev` means. Raises `UsageError` when there is none."""
+        try:
+            return str(self.objects.revparse_single(rev).peel(pygit2.Commit).id)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise UsageError(
+                f"`{visible(rev)}` names no commit in {self.path}",
+                hint="give a branch, a tag or a commit id; `git fetch` if it should come from a remote",
+            ) from error
+
+    def tree(self, commit: str) -> str:
+        """Return the id of a commit's tree. Raises `GitError` when there is no such commit."""
+        return str(self._commit(commit).tree_id)
+
+    def parents(self, commit: str) -> tuple[str, ...]:
+        """Return the ids of a commit's parents. Raises `GitError` when there is no such commit."""
+        return tuple(str(parent) for parent in self._commit(commit).parent_ids)
+
+    def message(self, commit: str) -> str:
+        """Return a commit's message. Raises `GitError` when there is no such commit."""
+        return self._commit(commit).raw_message.decode("utf-8", "backslashreplace")
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Return whether `older` is `newer` or among its ancestors; False when either is not here."""
+        try:
+            return older == newer or self.objects.descendant_of(newer, older)
+        except (KeyError, ValueError, pygit2.GitError):
+            return False
+
+    def size(self, oid: str) -> int:
+        """Return an object's size in bytes without reading it. Raises `GitError` when it is not here."""
+        try:
+            return self.objects.odb.read_header(oid)[1]
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise _missing(oid) from error
+
+    def blob(self, oid: str) -> bytes:
+        """Return a blob's content. Raises `GitError` when there is none, `SchemaError` beyond `MAX_FILE` bytes."""
+        if self.size(oid) > MAX_FILE:
+            raise SchemaError(f"object {oid} has {self.size(oid)} bytes; at most {MAX_FILE} are read")
+        found = self.objects[oid]
+        if not isinstance(found, pygit2.Blob):
+            raise GitError(f"object {oid} is no file content", hint="the repository is damaged; see `git fsck`")
+        return found.data
+
+    def file(self, commit: str, path: str) -> bytes | None:
+        """Return the content of the regular file `path` in a commit, or None (also for links and directories)."""
+        try:
+            entry = self._commit(commit).tree[path]
+        except (KeyError, ValueError):
+            return None
+        return self.blob(str(entry.id)) if entry.filemode in _REGULAR else None
+
+    def submodules(self, tree: str) -> tuple[str, ...]:
+        """Return the paths of all submodules in a tree, for people."""
+        from agent_pipeline.repository.trees import GITLINK, entries  # noqa: PLC0415 - trees builds on this module
+
+        return tuple(
+            visible(e.path.decode("utf-8", "surrogateescape")) for e in entries(self, tree) if e.mode == GITLINK
+        )
+
+    def _commit(self, oid: str) -> pygit2.Commit:
+        try:
+            return self.objects[oid].peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise _missing(oid) from error
+
+    # refs ------------------------------------------------------------------------------------------------------------
+
+    def ref(self, name: str) -> str | None:
+        """Return the commit that the full ref `name` points to, or None when there is no such ref."""
+        try:
+            found = self.objects.references.get(name)
+            return None if found is None else str(found.peel(pygit2.Commit).id)
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """Return the refs below `prefix` that point to commits, full names sorted. Symbolic refs are left out."""
+        found = {}
+        for raw in self.objects.raw_listall_references():
+            name = raw.decode("utf-8", "surrogateescape")
+            if not name.startswith(prefix):
+                continue
+            reference = self.objects.references.get(name)
+            if reference is not None and reference.type == ReferenceType.DIRECT and (oid := self.ref(name)) is not None:
+                found[name] = oid
+        return dict(sorted(found.items()))
+
+    def head_ref(self) -> str | None:
+        """Return the checked-out branch's full name, None when the head is detached."""
+        return None if self.objects.head_is_detached else str(self.objects.lookup_reference("HEAD").target)
+
+    def branch(self) -> str:
+        """Return the checked-out branch's full name. Raises `UsageError` when the head is detached."""
+        name = self.head_ref()
+        if name is None:
+            raise UsageError(
+                f"no branch is checked out in {self.path} (detached head)",
+                hint="check out a branch with `git switch NAME`, or name one with `--target`",
+            )
+        return name
+
+    # the checked-out files -------------------------------------------------------------------------------------------
+
+    def dirty(self) -> tuple[str, ...]:
+        """Return the checked-out files that are changed, staged or untracked, for people. Runs no filter or hook."""
+        if self.worktree is None:
+            return ()
+        quiet = (FileStatus.CURRENT, FileStatus.IGNORED)
+        try:
+            status = self.objects.status(untracked_files="normal")
+        except pygit2.GitError as error:
+            raise GitError(f"cannot compare the files in {self.worktree} with the index: {error}") from error
+        return tuple(sorted(visible(path) for path, flags in status.items() if flags not in quiet))
+
+    # settings --------------------------------------------------------------------------------------------------------
+
+    def config(self, key: str) -> str | None:
+        """Return a setting as this repository's user has it, or None."""
+        try:
+            return self.objects.config[key]
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+    def set_config(self, key: str, value: str) -> None:
+        """Write a setting into this repository's own configuration. Raises `GitError`."""
+        try:
+            self.objects.config[key] = value
+        except (ValueError, OSError, pygit2.GitError) as error:
+            raise GitError(f"cannot write {key} to the configuration of {self.path}: {error}") from error
+
+    def identity(self) -> tuple[str, str]:
+        """Return the user's name and address for commits. Raises `UsageError` when they are not set."""
+        name, email = self.config("user.name"), self.config("user.email")
+        if not name or not email:
+            missing = "user.name" if not name else "user.email"
+            raise UsageError(
+                f"Git does not know your {missing}", hint=f"set it with `git config --global {missing} ...`"
+            )
+        return name, email
+
+    def remote(self) -> str | None:
+        """Return the records' remote: `agent-pipeline.remote`, else `origin` if there is one, else None.
+
+        Raises `UsageError` when the setting names a remote that is not there.
+        """
+        names = self.objects.remotes.names()
+        chosen = self.config("agent-pipeline.remote")
+        if chosen is None:
+            return "origin" if "origin" in names else None
+        if chosen not in names:
+            raise UsageError(
+                f"agent-pipeline.remote names `{visible(chosen)}`, but there is no such remote",
+                hint="add it with `git remote add`, or change the setting with `git config`",
+            )
+        return chosen
+
+    def remote_url(self, name: str) -> str:
+        """Return a remote's URL. Raises `UsageError` when there is none."""
+        try:
+            url = self.objects.remotes[name].url
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"there is no remote `{visible(name)}`", hint="`git remote -v` lists them") from error
+        if not url:
+            raise UsageError(f"the remote `{visible(name)}` has no URL", hint=f"`git remote set-url {name} URL`")
+        return url
+
+
+def _discover(start: Path) -> Path:
+    try:
+        found = pygit2.discover_repository(str(start))
+    except (KeyError, ValueError, pygit2.GitError):
+        found = None
+    if found is None:
+        raise UsageError(
+            f"{start} is not in a Git repository",
+            hint="change to your project's directory; a new project wants `git init` and a first commit",
+        )
+    return Path(found).resolve()
+
+
+def _open(path: Path) -> pygit2.Repository:
+    try:
+        return pygit2.Repository(str(path))
+    except pygit2.GitError as error:
+        reason = str(error)
+        hint = "check that it is whole and readable with `git status`"
+        if "not owned by" in reason:
+            hint = f"if you trust it: `git config --global --add safe.directory {path}`"
+        raise UsageError(f"cannot open the repository {path}: {reason}", hint=hint) from error
+
+
+def _missing(oid: str) -> GitError:
+    return GitError(
+        f"object {oid} is not in this repository", hint="fetch from the remote; if it persists, see `git fsck`"
+    )

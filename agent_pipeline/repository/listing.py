@@ -1,0 +1,69 @@
+"""Reading trees: one directory, or everything in one. Names are bytes as stored; nothing here judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pygit2
+from pygit2.enums import FileMode
+
+from agent_pipeline.documents import paths
+from agent_pipeline.errors import GitError, PathError
+from agent_pipeline.repository.clone import Clone
+
+FILE: Final = "100644"
+EXECUTABLE: Final = "100755"
+SYMLINK: Final = "120000"
+GITLINK: Final = "160000"
+MODES: Final = (FILE, EXECUTABLE)
+_MAX_WALK: Final = 5_000_000  # entries; a tree can name itself many times over and unfold without end
+MAX_DEPTH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, link or submodule of a tree. `path` is bytes as stored; `mode` as Git writes it, `100644` and so on."""
+
+    path: bytes
+    mode: str
+    oid: str
+
+
+def read_tree(clone: Clone, oid: str) -> pygit2.Tree:
+    """Return a tree object. Raises `GitError` when it is missing, damaged or something else."""
+    try:
+        found = clone.objects[oid]
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise GitError(
+            f"tree {oid} cannot be read: {error}", hint="fetch again; if it persists, see `git fsck`"
+        ) from error
+    if not isinstance(found, pygit2.Tree):
+        raise GitError(f"object {oid} is no tree")
+    return found
+
+
+def entries(clone: Clone, tree: str) -> Iterator[Entry]:
+    """Yield every file, link and submodule of `tree` in Git's order, directories unfolded. Raises `GitError`."""
+    stack: list[tuple[bytes, Iterator[pygit2.Object]]] = [(b"", iter(read_tree(clone, tree)))]
+    count = 0
+    while stack:
+        prefix, items = stack[-1]
+        item = next(items, None)
+        if item is None:
+            stack.pop()
+            continue
+        path = prefix + (item.raw_name or b"")
+        count += 1
+        if count > _MAX_WALK or len(stack) > MAX_DEPTH:
+            raise GitError(f"tree {tree} has more than {_MAX_WALK} entries or {MAX_DEPTH} levels")
+        if item.filemode == FileMode.TREE:
+            stack.append((path + b"/", iter(read_tree(clone, str(item.id)))))
+        else:
+            yield Entry(path, f"{item.filemode:o}", str(item.id))
+
+
+def refused(path: str, reason: str) -> PathError:
+    """Return the error for a path that cannot be part of a change."""
+    return PathError(f"`{paths.visible(path)}`: {reason}", hint="a proposal carries plain files with plain names only")

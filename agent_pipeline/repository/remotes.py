@@ -1,0 +1,196 @@
+"""The operator's remotes: fetching what others recorded, and pushing everything of one step or nothing.
+
+This is where the user's own Git configuration, credentials and agents are needed, so their environment is kept; what
+could run something else, ask a question or recurse is off. What is fetched goes into a namespace of its own, below
+`refs/agent-pipeline-remote/<remote>/`: neither the user's branches nor `refs/remotes/` are touched, and no ref there is
+symbolic, so that a hostile branch named HEAD overwrites nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent_pipeline.documents.paths import visible
+from agent_pipeline.errors import GitError, RejectedError, UsageError
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.refs import RefUpdate, check_name, stale, update
+
+TRACKING: Final = "refs/agent-pipeline-remote/"
+FETCHED: Final = ("heads/", "agent-pipeline/", "attestations/")
+SECONDS: Final = 600
+_SETTINGS: Final = (
+    "core.hooksPath=/dev/null",  # the user's hooks are for the user's own pushes
+    "core.fsmonitor=false",
+    "protocol.ext.allow=never",  # `ext::` runs a command
+    "fetch.fsckObjects=true",
+    "fetch.writeCommitGraph=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
+    "push.followTags=false",
+    "push.gpgSign=false",
+    "http.lowSpeedLimit=1",  # a remote that says nothing for a minute is not there
+    "http.lowSpeedTime=60",
+)
+
+
+def tracking(remote: str | None, ref: str) -> str:
+    """Return the local name under which the remote's `ref` (or prefix) lies; without a remote, `ref` itself."""
+    return ref if remote is None else f"{TRACKING}{remote}/{ref.removeprefix('refs/')}"
+
+
+def fetch(clone: Clone, remote: str) -> None:
+    """Make the tracking refs what the remote has now: its branches, records, log and attestations.
+
+    Raises `GitError` when the remote cannot be reached or sends objects that Git's checks refuse.
+    """
+    specs = [f"+refs/{part}*:{tracking(remote, f'refs/{part}')}*" for part in FETCHED]
+    options = ["--prune", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--refmap=", "--quiet"]
+    done = _run(clone, remote, ["fetch", *options, "--", remote, *specs])
+    if done.code != 0:
+        raise _unreachable(clone, remote, done)
+
+
+def push(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:
+    """Move all refs of `updates` on the remote in one atomic push, each only from its `old`.
+
+    Raises `StaleError` naming the first ref that was elsewhere, `RejectedError` when the remote's own rules refuse,
+    `GitError` when it cannot be reached. The remote is unchanged after an error, unless the connection was lost while
+    it answered; a fetch tells.
+    """
+    if not updates:
+        return
+    for one in updates:
+        check_name(one.ref)
+    leases = [f"--force-with-lease={one.ref}:{one.old or ''}" for one in updates]
+    specs = [f"{one.new or ''}:{one.ref}" for one in updates]
+    options = ["--atomic", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *leases]
+    done = _run(clone, remote, ["push", *options, "--", remote, *specs])
+    if done.code == 0:
+        return
+    refused = _refused(done.stdout)
+    for one in updates:
+        if refused.get(one.ref, "").startswith(_LOST):
+            raise stale(one.ref, one.old, _now(clone, remote, one.ref))
+    rules = {ref: why for ref, why in refused.items() if why not in _FOLLOWED}
+    if rules:
+        ref, why = next(iter(rules.items()))
+        raise RejectedError(
+            f"{remote} refuses to move {ref}: {why}; nothing was changed\n{done.stderr.strip()[-1500:]}",
+            hint="ask who administers the remote: its hooks or branch protection do not allow this",
+        )
+    raise _unreachable(clone, remote, done)
+
+
+# What git's porcelain output says of a lost race: the lease did not hold, or it broke between the check and the update.
+_LOST: Final = (
+    "stale info",
+    "fetch first",
+    "needs force",
+    "failed to update ref",
+    "failed to lock",
+    "cannot lock ref",
+    "reference already exists",
+    "incorrect old value provided",
+    "remote ref updated since checkout",
+)
+# What it says of the other refs of an atomic push that failed for one of them.
+_FOLLOWED: Final = ("atomic push failed", "atomic push failure", "atomic transaction failed", "transaction failed", "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    code: int
+    stdout: str
+    stderr: str
+
+
+def _run(clone: Clone, remote: str, args: Sequence[str]) -> _Done:
+    """Run git through GitPython with the user's environment, on this clone and no other."""
+    import git  # noqa: PLC0415 - slow to import, and only needed by commands that talk to a remote
+
+    if clone.remote_url(remote).startswith("ext::"):
+        raise UsageError(f"the remote `{remote}` would run a command (ext::)", hint="give it an ssh, https or file URL")
+    command = git.Git("/")
+    command.update_environment(**_environment(clone))
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    try:
+        code, stdout, stderr = command.execute(
+            ["git", *settings, *args],
+            with_extended_output=True,
+            with_exceptions=False,
+            stdout_as_string=False,
+            kill_after_timeout=SECONDS,
+        )
+    except (git.GitError, OSError) as error:
+        raise GitError(f"cannot run git: {error}", hint="install git, or run `agent-pipeline doctor`") from error
+    return _Done(int(code), _text(stdout), _text(stderr))
+
+
+def _text(said: bytes | str | object) -> str:
+    return said.decode("utf-8", "backslashreplace") if isinstance(said, bytes) else str(said)
+
+
+def _environment(clone: Clone) -> dict[str, str]:
+    """Return what is set over the user's environment. Inside a hook, GIT_* would point elsewhere."""
+    return {
+        "GIT_DIR": os.fspath(clone.path),
+        "GIT_COMMON_DIR": os.fspath(clone.path),
+        "GIT_OBJECT_DIRECTORY": os.fspath(clone.path / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
+        "GIT_NAMESPACE": "",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_GRAFT_FILE": "/dev/null",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
+
+
+def _refused(porcelain: str) -> dict[str, str]:
+    """Return the reason for each ref that was not moved, from lines `!<TAB>from:to<TAB>[rejected] (reason)`."""
+    found = {}
+    for line in porcelain.splitlines():
+        flag, _, rest = line.partition("\t")
+        spec, _, summary = rest.partition("\t")
+        if flag == "!":
+            found[spec.rpartition(":")[2]] = visible(summary.partition("(")[2].rpartition(")")[0])
+    return found
+
+
+def _now(clone: Clone, remote: str, ref: str) -> str | None:
+    """Return where the remote has `ref` after a lost race, for the message. What it says decides nothing."""
+    with contextlib.suppress(GitError):
+        fetch(clone, remote)
+    return clone.ref(tracking(remote, ref))
+
+
+def _unreachable(clone: Clone, remote: str, done: _Done) -> GitError:
+    said = "\n".join(visible(line) for line in done.stderr.strip()[-1500:].splitlines())
+    return GitError(
+        f"the remote `{remote}` ({visible(clone.remote_url(remote))}) did not do what it was asked to"
+        f" (exit {done.code})\n{said}",
+        hint="check the network and your access with `git ls-remote`, or work locally with `--no-push`",
+    )
+
+
+def follow(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:
+    """After a push, let the tracking refs and the local copies of records say what the remote has now.
+
+    The remote has decided: whatever moved here meanwhile is newer, and the next fetch mends the rest.
+    """
+    for one in updates:
+        _follow(clone, tracking(remote, one.ref), one)
+        if not one.ref.startswith("refs/heads/"):
+            _follow(clone, one.ref, one)
+
+
+def _follow(clone: Clone, name: str, one: RefUpdate) -> None:
+    here = clone.ref(name)
+    if here == one.new or (here is not None and one.new is not None and not clone.is_ancestor(here, one.new)):
+        return
+    with contextlib.suppress(RejectedError, GitError):
+        update(clone, [RefUpdate(name, here, one.new)])

@@ -1,0 +1,76 @@
+"""Letting the operator's own checked-out files follow a branch that moved, without losing anything of theirs.
+
+Git's two-tree merge (`git read-tree -m -u`) refuses to touch a file with local changes or an untracked file in its way
+and leaves all other local changes alone. Here, and only here, Git works in a working tree: the operator's, with what
+was merged into their branch, and so with their own configuration (line endings, large-file filters). Hooks stay off.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from agent_pipeline import process
+from agent_pipeline.documents.paths import visible
+from agent_pipeline.errors import GitError, StaleError, UsageError
+from agent_pipeline.repository.clone import Clone
+
+_SETTINGS = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "submodule.recurse=false", "gc.auto=0")
+_SECONDS = 600
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK", "GIT_CONFIG_GLOBAL")
+
+
+def can_update(clone: Clone, old: str, new: str) -> tuple[str, ...]:
+    """Return the local changes that stand in the way of following from `old` to `new`; empty when nothing does."""
+    worktree = _worktree(clone)
+    _git(clone, worktree, "update-index", "-q", "--refresh", "--ignore-submodules")
+    done = _read_tree(clone, worktree, old, new, "--dry-run")
+    if done.ok:
+        return ()
+    said = done.stderr.decode("utf-8", "backslashreplace")
+    names = re.findall(
+        r"^(?:error: )?(?:Entry|Untracked working tree file|Updating|.* file) '(.+?)'", said, re.MULTILINE
+    )
+    return tuple(sorted({visible(name) for name in names})) or (
+        visible(said.strip().splitlines()[0] if said.strip() else "?"),
+    )
+
+
+def update(clone: Clone, old: str, new: str) -> None:
+    """Bring index and files from `old` to `new`.
+
+    Raises `StaleError`, with nothing touched, when local changes are in the way.
+    """
+    worktree = _worktree(clone)
+    if in_the_way := can_update(clone, old, new):
+        raise StaleError(
+            f"the branch is at {new[:12]} now, but your files were left as they are: local changes to "
+            + ", ".join(in_the_way[:5]),
+            hint=f"keep them with `git stash`, run `git read-tree -m -u {old[:12]} {new[:12]}`, then `git stash pop`",
+        )
+    done = _read_tree(clone, worktree, old, new)
+    if not done.ok:
+        raise GitError(f"Git could not update the files in {worktree}: {done.explain()}", hint="see `git status`")
+
+
+def _worktree(clone: Clone) -> Path:
+    if clone.worktree is None:
+        raise UsageError(f"{clone.path} is bare: it has no checked-out files")
+    return clone.worktree
+
+
+def _read_tree(clone: Clone, worktree: Path, old: str, new: str, *more: str) -> process.Completed:
+    return _git(
+        clone, worktree, "read-tree", "-m", "-u", "--no-recurse-submodules", *more, "--end-of-options", old, new
+    )
+
+
+def _git(clone: Clone, worktree: Path, *args: str) -> process.Completed:
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    folder = clone.objects.path
+    return process.run(
+        ["git", f"--git-dir={folder}", f"--work-tree={worktree}", *settings, *args],
+        env={**process.inherited(*_KEPT), "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"},
+        cwd=worktree,
+        timeout=_SECONDS,
+    )
