@@ -125,7 +125,7 @@ def unpack(archive: Path, folder: Path) -> Path:
             if not (Path(temporary) / top).is_dir():
                 raise PathError(f"{archive.name} has no directory {top}/", hint="nothing was unpacked")
             return (Path(temporary) / top).rename(target)
-    except (tarfile.FilterError, ValueError) as error:
+    except (tarfile.FilterError, ValueError, OverflowError) as error:
         raise PathError(f"{archive.name}: {error}", hint="nothing was unpacked") from error
     except tarfile.TarError as error:
         raise RejectedError(
@@ -159,6 +159,6 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
         parts = member.name.split("/")
         if parts[0] != top or ".." in parts:
             raise PathError(f"{member.name!r} is outside {top}/", hint="nothing was unpacked")
-        if not (member.isreg() or member.isdir()):
+        if not (member.isreg() or member.isdir()) or member.issparse():  # a sparse file unpacks to any size
             raise PathError(f"{member.name!r} is neither a file nor a directory", hint="nothing was unpacked")
         yield member
