@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from agent_pipeline.errors import AgentPipelineError, RejectedError, UsageError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
+from agent_pipeline.review.report import waits
 from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
 
@@ -57,7 +59,7 @@ def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     results = []
     for request in _named(desk, names, ("proposed",)):
-        results.append(_result(request, lambda request=request: pipeline.admit(desk, request, None)))  # type: ignore[misc]
+        results.append(_result(request, functools.partial(pipeline.admit, desk, request, None)))
         desk = desks.here(out, push=push)
     out.finish({"results": results}, lambda: "\n".join(_line(row) for row in results) or "nothing waits")
     return _code([row["verdict"] for row in results])
@@ -83,12 +85,14 @@ def _line(row: dict[str, Any]) -> str:
 
 @command("agent-pipeline ci replay k3v --out results.json", network=True)
 @click.argument("name", metavar="ID")
-@click.option("--out", "file", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
+@click.option(
+    "--out", "file", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to write it."
+)
 def replay(out: Output, name: str, file: Path, *, push: bool) -> int:
     """The first of two jobs: verify and replay. Needs no key and no right to write."""
     desk = desks.here(out, push=push)
     record, number = desks.find_record(desk, name)
-    found = pipeline.examine(desk, open_dossier(desk.clone, record, number))
+    found = pipeline.examine(desk, open_dossier(record, number))
     row = _result(record.id, lambda: found)
     if found.replay is not None:
         _write(file, found.replay.to_json())
@@ -98,7 +102,7 @@ def replay(out: Output, name: str, file: Path, *, push: bool) -> int:
 
 def _write(file: Path, data: bytes) -> None:
     """Write whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent or Path())
+    handle, temporary = tempfile.mkstemp(dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data + b"\n")
@@ -110,7 +114,9 @@ def _write(file: Path, data: bytes) -> None:
 
 @command("agent-pipeline ci stage k3v --results results.json", network=True)
 @click.argument("name", metavar="ID")
-@click.option("--results", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="From replay.")
+@click.option(
+    "--results", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="From replay."
+)
 def stage(out: Output, name: str, results: Path, *, push: bool) -> int:
     """The second of two jobs: verify again, sign what the first one found, and stage. Runs no foreign code."""
     desk = desks.here(out, push=push)
@@ -139,7 +145,9 @@ def merge(out: Output, names: tuple[str, ...], *, push: bool) -> int:
         desk = desks.here(out, push=push)
     out.finish({"results": results}, lambda: "\n".join(_merge_line(row) for row in results) or "nothing is staged")
     waiting = not names  # without ID, what waits for a person is no failure of this run
-    return max((code for code, row in zip(codes, results, strict=True) if not (waiting and row["waiting"])), default=YES)
+    return max(
+        (code for code, row in zip(codes, results, strict=True) if not (waiting and row["waiting"])), default=YES
+    )
 
 
 def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
@@ -150,7 +158,7 @@ def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
         return row | {"reason": error.message}, error.exit_code
     if merged is None:
         missing = "; ".join(check.reason for check in decision.checks if check.outcome != PASSED)
-        waiting = decision.waiting
+        waiting = all(waits(check.name) for check in decision.checks if check.outcome != PASSED)
         return row | {"reason": missing, "waiting": waiting}, NO
     done = {"merged": True, "target": merged.target, "old": merged.old, "new": merged.new, "reason": "all proofs hold"}
     return row | done, YES

@@ -20,7 +20,7 @@ from agent_pipeline.verify.log import check_log
 def here(out: Output, *, push: bool = True) -> Desk:
     """Open the clone around the current directory with the rules in force; fetches unless told to stay local."""
     clone = Clone.discover(Path.cwd())
-    return open_desk(clone, configuration.load(), out.talk, clock.now(), fetch=push)
+    return open_desk(clone, configuration.load(), out.talk, clock.now(), push=push)
 
 
 def find_record(desk: Desk, name: str) -> tuple[Record, int | None]:
@@ -32,7 +32,7 @@ def find_record(desk: Desk, name: str) -> tuple[Record, int | None]:
 def find_dossier(desk: Desk, name: str) -> Dossier:
     """Return the proposal that `name` means. Raises `UsageError` when there is none."""
     record, number = find_record(desk, name)
-    return open_dossier(desk.clone, record, number)
+    return open_dossier(record, number)
 
 
 def log_entries(desk: Desk) -> tuple[LogEntry, ...]:

@@ -39,7 +39,15 @@ class Finding:
 def doctor(out: Output) -> int:
     """What works here and what does not, and how to mend it."""
     config = configuration.load()
-    findings = [_python(), _git(), *_engines(config), _images(config), _keys(config), _model(config), _repository(config)]
+    findings = [
+        _python(),
+        _git(),
+        *_engines(config),
+        _images(config),
+        _keys(config),
+        _model(config),
+        _repository(config),
+    ]
     ok = all(finding.ok for finding in findings if finding.needed)
     document = {"ok": ok, "findings": [asdict(finding) for finding in findings]}
     out.finish(document, lambda: "\n".join(_line(finding) for finding in findings))
@@ -48,7 +56,9 @@ def doctor(out: Output) -> int:
 
 def _line(finding: Finding) -> str:
     mark = "ok  " if finding.ok else "FAIL" if finding.needed else "no  "
-    return f"{mark} {finding.name:<12} {finding.said}" + (f"\n                  mend: {finding.mend}" if finding.mend else "")
+    return f"{mark} {finding.name:<12} {finding.said}" + (
+        f"\n                  mend: {finding.mend}" if finding.mend else ""
+    )
 
 
 def _python() -> Finding:
@@ -57,7 +67,9 @@ def _python() -> Finding:
 
 def _git() -> Finding:
     try:
-        said = process.run(["git", "--version"], env={"PATH": os.environ.get("PATH", os.defpath)}).stdout.decode().strip()
+        said = (
+            process.run(["git", "--version"], env={"PATH": os.environ.get("PATH", os.defpath)}).stdout.decode().strip()
+        )
     except AgentPipelineError as error:
         return Finding("git", ok=False, said=error.message, mend="install git 2.38 or newer")
     numbers = [int(part) for part in said.split()[2].split(".")[:2] if part.isdigit()]
@@ -72,7 +84,9 @@ def _engines(config: Config) -> list[Finding]:
         why = engine(name, config).available()
         if why is None:
             missing = engine(name, config).unenforced()
-            said = "works" + (f"; this host cannot enforce: {', '.join(missing)}" if missing else "; all bounds are enforced")
+            said = "works" + (
+                f"; this host cannot enforce: {', '.join(missing)}" if missing else "; all bounds are enforced"
+            )
             found.append(Finding(name, ok=True, said=said, needed=False))
         else:
             found.append(Finding(name, ok=False, said=why, mend="", needed=False))
@@ -92,7 +106,9 @@ def _images(config: Config) -> Finding:
 def _keys(config: Config) -> Finding:
     sources = key_sources(config)
     if not sources:
-        return Finding("keys", ok=False, said=f"none in {config.keys}", mend="agent-pipeline keys generate", needed=False)
+        return Finding(
+            "keys", ok=False, said=f"none in {config.keys}", mend="agent-pipeline keys generate", needed=False
+        )
     try:
         for source in sources:
             Signer(source).public()
@@ -115,7 +131,7 @@ def _repository(config: Config) -> Finding:
     except UsageError as error:
         return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
     try:
-        desk = open_desk(clone, config, quiet, clock.now(), fetch=False)
+        desk = open_desk(clone, config, quiet, clock.now(), push=False)
     except AgentPipelineError as error:
         return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
     word = "on trial" if desk.landed.trial else "set up"

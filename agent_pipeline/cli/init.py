@@ -13,6 +13,7 @@ from agent_pipeline import config as configuration
 from agent_pipeline.cli import onboarding
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.errors import UsageError
 from agent_pipeline.repository import remotes
 from agent_pipeline.repository.clone import Clone
@@ -36,7 +37,7 @@ def init(out: Output, test: str | None, ci: str | None, *, push: bool) -> None:
     for path, data in setup.files.items():
         out.talk(f"  {path} ({len(data)} bytes)")
     out.talk("")
-    out.talk(setup.files[onboarding.POLICY_PATH].decode())
+    out.talk(setup.files[POLICY_PATH].decode())
     if not out.as_json and sys.stdin.isatty():
         click.confirm("Make this commit?", default=True, abort=True, err=True)
     done = onboarding.commit(place, setup, clock.now(), push=push)
@@ -56,7 +57,8 @@ def init(out: Output, test: str | None, ci: str | None, *, push: bool) -> None:
 def _told(done: onboarding.Done, setup: onboarding.Setup) -> str:
     failing = f", {len(setup.known_failures)} known failures" if setup.known_failures else ""
     lines = [
-        f"set up on {done.branch.removeprefix('refs/heads/')} as {done.commit[:12]}; the check takes {setup.seconds} s{failing}",
+        f"set up on {done.branch.removeprefix('refs/heads/')} as {done.commit[:12]}",
+        f"the check takes {setup.seconds} s{failing}",
         f"pinned  sha256:{done.root}",
     ]
     if done.trial:

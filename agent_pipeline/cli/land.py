@@ -25,7 +25,9 @@ def land(out: Output, name: str, *, push: bool) -> int:
     state = state_of(record, desks.log_entries(desk))
     if state.word in ("requested", "failed", "stopped", "trial", "rejected", "closed"):
         document = pipeline.report(desk, record.id, clock.now())
-        raise RejectedError(f"{record.id} is {state.word} and cannot land {state.detail}".strip(), hint=document["next"])
+        raise RejectedError(
+            f"{record.id} is {state.word} and cannot land {state.detail}".strip(), hint=document["next"]
+        )
     code = YES
     if state.word == "proposed" and _may(desk, "ci"):
         found = pipeline.admit(desk, record.id, None)

@@ -19,7 +19,10 @@ def life(document: dict[str, Any]) -> str:
     lines += [f"asked     {document['kind']} by {document['requester']}, {document['created']}"]
     lines += [f"          {line}" for line in str(document["text"]).splitlines()[:6]]
     if document["paths"]:
-        lines += ["", f"changed   {len(document['paths'])} files on {document['base'][:12]} -> tree {document['tree'][:12]}"]
+        lines += [
+            "",
+            f"changed   {len(document['paths'])} files on {document['base'][:12]} -> tree {document['tree'][:12]}",
+        ]
         lines += [f"          {path}" for path in document["paths"][:20]]
     lines += _asserted(document) + _seen(document)
     if document["signatures"]:
@@ -43,7 +46,9 @@ def _asserted(document: dict[str, Any]) -> list[str]:
     lines = ["", "asserted by the runner", f"          engine       {engine}"]
     if usage:
         tokens = f"{usage['input_tokens']} in, {usage['output_tokens']} out"
-        lines.append(f"          used         {usage['steps']} steps, {usage['seconds']} s, {tokens}, {usage['usd']} USD")
+        lines.append(
+            f"          used         {usage['steps']} steps, {usage['seconds']} s, {tokens}, {usage['usd']} USD"
+        )
     if document["summary"]:
         lines.append(f"          says         {' '.join(str(document['summary']).split())[:300]}")
     return lines
@@ -54,6 +59,8 @@ def _seen(document: dict[str, Any]) -> list[str]:
         return []
     who = "seen by CI" if document["seen_by"] == "ci" else "seen here, not signed by CI"
     lines = ["", who]
-    for check in document["checks"]:
-        lines.append(f"          {_MARK[check['outcome']]} {check['name']}: {' '.join(check['reason'].split())[:160]}")
+    lines += [
+        f"          {_MARK[check['outcome']]} {check['name']}: {' '.join(check['reason'].split())[:160]}"
+        for check in document["checks"]
+    ]
     return lines

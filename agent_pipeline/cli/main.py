@@ -40,7 +40,7 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExample:\n  agent-pipeline request \"parse('') raises IndexError; it should return None\"\n\n"
     "\b\nExit codes: 0 yes · 1 the answer is no · 2 used wrongly · 3 could not tell · 130 interrupted\n\n"
-    "\b\nCompletion: eval \"$(_AGENT_PIPELINE_COMPLETE=bash_source agent-pipeline)\"",
+    '\b\nCompletion: eval "$(_AGENT_PIPELINE_COMPLETE=bash_source agent-pipeline)"',
 )
 @click.version_option(VERSION, prog_name="agent-pipeline")
 def cli() -> None:

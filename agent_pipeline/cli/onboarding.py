@@ -1,4 +1,4 @@
-"""What `init` does: survey the repository, measure its check in the sandbox, write the rules, make the first trust root."""
+"""What `init` does: survey, measure the check in the sandbox, write the rules, make the first trust root."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agent_pipeline.documents.policy import FULL
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.root import PAYLOAD_TYPE
 from agent_pipeline.documents.schema import data_folder
-from agent_pipeline.errors import CheckError, GitError, StaleError, UsageError
+from agent_pipeline.errors import CheckError, RejectedError, StaleError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.policy import starter
 from agent_pipeline.replay.checks import Bench, Ran, run_check
@@ -92,12 +92,14 @@ def survey(clone: Clone, remote: str | None, config: Config, tell: Callable[[str
     base = clone.commit(branch)
     if clone.file(base, POLICY_PATH) is not None:
         raise UsageError(
-            f"{branch} already has {POLICY_PATH}", hint="`agent-pipeline trust pin` pins it; edit the policy to change it"
+            f"{branch} already has {POLICY_PATH}",
+            hint="`agent-pipeline trust pin` pins it; edit the policy to change it",
         )
     tracked = clone.ref(remotes.tracking(remote, branch)) if remote is not None else base
     if tracked != base:
         raise UsageError(
-            f"{branch} is not what {remote} has", hint=f"push it first: git push {remote} {branch.removeprefix('refs/heads/')}"
+            f"{branch} is not what {remote} has",
+            hint=f"push it first: git push {remote} {branch.removeprefix('refs/heads/')}",
         )
     if clone.submodules(clone.tree(base)):
         tell(f"note: submodules are left out of every sandbox: {', '.join(clone.submodules(clone.tree(base)))}")
@@ -118,7 +120,10 @@ def _own_hand(clone: Clone, config: Config, tell: Callable[[str], None]) -> Hand
 
 
 def prepare(place: Place, check: tuple[str, ...], ci: str | None) -> Setup:
-    """Find out everything, in a sandbox where it runs the project's code. Raises `CheckError` when the check cannot run."""
+    """Find out everything, in a sandbox where it runs the project's code.
+
+    Raises `CheckError` when the check cannot run.
+    """
     engine = choose(place.config, ("docker", "bubblewrap"), None)
     place.tell(f"sandbox: {engine.name}")
     lock, locked, image = _images(place, engine)
@@ -153,36 +158,55 @@ def _project_files(place: Place) -> dict[str, bytes]:
     for entry in trees.entries(place.clone, place.clone.tree(place.base)):
         path = entry.path.decode("utf-8", "surrogateescape")
         name = path.rsplit("/", 1)[-1]
-        wanted = path in PROJECT_FILES or ("requirement" in name and name.endswith((".txt", ".in")) and path.count("/") <= 1)
+        wanted = path in PROJECT_FILES or (
+            "requirement" in name and name.endswith((".txt", ".in")) and path.count("/") <= 1
+        )
         if wanted and entry.mode.startswith("100"):
             found[path] = place.clone.blob(entry.oid)
     return found
 
 
 def _measure(place: Place, engine: Engine, image: Image, check: tuple[str, ...]) -> tuple[starter.Start, Ran]:
-    """Run the check on the base: how long it takes, and which tests fail. Tries an editable install, then plain paths."""
+    """Run the check on the base: how long it takes, what fails. Tries an editable install, then plain paths."""
     files = _project_files(place)
     plain: dict[str, str] = {"PYTHONPATH": "/opt/agent-pipeline/lib:/workspace/src:/workspace"}
     ways: list[tuple[tuple[tuple[str, ...], ...], dict[str, str]]] = [((), plain)]
     if any(name in files for name in PROJECT_FILES):
-        editable = ("python", "-m", "pip", "install", "--quiet", "--user", "--no-deps", "--no-build-isolation", "-e", ".")
+        editable = (
+            "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--user",
+            "--no-deps",
+            "--no-build-isolation",
+            "-e",
+            ".",
+        )
         env = {"SETUPTOOLS_SCM_PRETEND_VERSION": "{version}"} if _version_from_git(files) else {}
         ways.insert(0, ((editable,), env))
     ran = None
     for setup, env in ways:
         start = starter.Start(check, MEASURE_SECONDS // 10, (), setup, env, PROMPTS, PROJECT_IMAGE)
-        place.tell(f"measuring `{' '.join(check)}` on {place.base[:12]}" + (" after an editable install" if setup else ""))
+        place.tell(
+            f"measuring `{' '.join(check)}` on {place.base[:12]}" + (" after an editable install" if setup else "")
+        )
         ran = run_check(_bench(place, engine, image, start), FULL, "result", place.clone.tree(place.base))
         if ran.setup_error is None:
             return _started(start, ran), ran
         place.tell(f"note: {ran.setup_error.splitlines()[0]}; trying without an install")
     assert ran is not None  # noqa: S101 - there is at least one way
-    raise CheckError(f"the project cannot be set up in the sandbox: {ran.setup_error}", hint="see --test, and the policy's `setup`")
+    raise CheckError(
+        f"the project cannot be set up in the sandbox: {ran.setup_error}", hint="see --test, and the policy's `setup`"
+    )
 
 
 def _version_from_git(files: dict[str, bytes]) -> bool:
     text = b"\n".join(files.get(name, b"") for name in PROJECT_FILES)
-    return any(word in text for word in (b"setuptools_scm", b"setuptools-scm", b"hatch-vcs", b"versioningit", b"pdm-backend"))
+    return any(
+        word in text for word in (b"setuptools_scm", b"setuptools-scm", b"hatch-vcs", b"versioningit", b"pdm-backend")
+    )
 
 
 def _bench(place: Place, engine: Engine, image: Image, start: starter.Start) -> Bench:
@@ -223,15 +247,17 @@ def commit(place: Place, setup: Setup, now: datetime, *, push: bool) -> Done:
 
 
 def _publish(place: Place, new: str, *, push: bool) -> tuple[str, bool]:
-    """Move the branch, or make `agent-pipeline-setup` when the remote refuses. Return the branch and whether it is a trial."""
+    """Move the branch, or make `agent-pipeline-setup` when refused. Return the branch, and if it is a trial."""
     in_the_way = worktree.can_update(place.clone, place.base, new) if place.clone.worktree is not None else ()
     if in_the_way:
-        raise StaleError(f"your working tree has its own {', '.join(in_the_way[:5])}", hint="move it away, then try again")
+        raise StaleError(
+            f"your working tree has its own {', '.join(in_the_way[:5])}", hint="move it away, then try again"
+        )
     remote = place.remote if push else None
     if remote is not None:
         try:
             remotes.push(place.clone, remote, [RefUpdate(place.branch, place.base, new)])
-        except (StaleError, GitError) as error:
+        except RejectedError as error:
             place.tell(f"{remote} does not take {place.branch}: {error.message.splitlines()[0]}")
             update = RefUpdate(landed.SETUP_BRANCH, place.clone.ref(remotes.tracking(remote, landed.SETUP_BRANCH)), new)
             records.publish(place.clone, [update], remote=remote)

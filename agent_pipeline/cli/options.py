@@ -21,7 +21,7 @@ YES, NO, USAGE, COULD_NOT_TELL, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def command(example: str, *, network: bool = False) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a click command of a function `f(out, ...)`: with `--json`, `--debug`, an example in its help, and exit codes.
+    """Make a command of a function `f(out, ...)`: with `--json`, `--debug`, an example in its help, and exit codes.
 
     `network` adds `--no-push`, handed on as `push`.
     """
@@ -63,7 +63,12 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     except OSError as error:
         if debug:
             traceback.print_exc()
-        out.error(StorageError(f"{error.filename or 'the disk'}: {error.strerror or error}", hint="free space or rights, then try again"))
+        out.error(
+            StorageError(
+                f"{error.filename or 'the disk'}: {error.strerror or error}",
+                hint="free space or rights, then try again",
+            )
+        )
         return COULD_NOT_TELL
     except Exception:  # noqa: BLE001 - the last place: a defect of ours is "could not tell", with a report to send
         out.error(_defect(debug=debug))

@@ -13,7 +13,7 @@ from agent_pipeline.errors import AgentPipelineError
 
 
 def printable(text: str) -> str:
-    """Return `text` with control, format and bidirectional characters made visible, so that no name can repaint a terminal."""
+    """Return `text` with control, format and bidirectional characters made visible: no name repaints a terminal."""
     return "".join(char if char in "\n\t" or not _hidden(char) else f"\\u{{{ord(char):x}}}" for char in text)
 
 

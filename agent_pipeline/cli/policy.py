@@ -27,15 +27,19 @@ def check(out: Output) -> None:
     policy = load(data)
     warnings = rules.warnings(policy)
     try:
-        desk = landed.open_desk(clone, configuration.load(), out.talk, clock.now(), fetch=False)
+        desk = landed.open_desk(clone, configuration.load(), out.talk, clock.now(), push=False)
     except AgentPipelineError as error:
         warnings.append(f"not compared with the trust root: {error.message}")
     else:
         reasons = unfulfillable(policy, desk.landed.root)
         if reasons:
-            raise PolicyError("; ".join(reasons), hint="add people with `agent-pipeline trust add`, or lower the numbers")
+            raise PolicyError(
+                "; ".join(reasons), hint="add people with `agent-pipeline trust add`, or lower the numbers"
+            )
         if digest(desk.landed.policy_bytes) != digest(data):
-            warnings.append("this policy is not the one on the protected branch; that one stays in force until this lands")
+            warnings.append(
+                "this policy is not the one on the protected branch; that one stays in force until this lands"
+            )
     document = {"policy": PATH, "sha256": digest(data), "warnings": warnings}
     out.finish(document, lambda: "\n".join(["the policy is well-formed", *(f"note: {line}" for line in warnings)]))
 
@@ -46,7 +50,9 @@ def unfulfillable(policy: Policy, root: TrustRoot) -> list[str]:
     reviewers = [person for person in people if "reviewer" in person.roles and not person.bot]
     reasons = []
     if len(reviewers) < policy.landing.reviewers:
-        reasons.append(f"landing.reviewers is {policy.landing.reviewers}, the trust root has {len(reviewers)} reviewers")
+        reasons.append(
+            f"landing.reviewers is {policy.landing.reviewers}, the trust root has {len(reviewers)} reviewers"
+        )
     if len(people) < policy.landing.persons:
         reasons.append(f"landing.persons is {policy.landing.persons}, the trust root has {len(people)} people")
     reasons += [

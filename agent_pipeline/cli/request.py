@@ -15,8 +15,7 @@ from agent_pipeline.cli.detach import detach as go_on_detached
 from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
-from agent_pipeline.documents.request import KINDS, PREDICATE_TYPE, Request
-from agent_pipeline.documents.statement import Statement
+from agent_pipeline.documents.request import KINDS, Request
 from agent_pipeline.errors import PolicyError, UsageError
 from agent_pipeline.policy import rules
 from agent_pipeline.repository import records
@@ -31,16 +30,20 @@ TEXT_LIMIT = 65536
 TRANSCRIPT_LIMIT = 64 << 20
 
 
-@command('agent-pipeline request "parse(\'\') raises IndexError; it should return None"', network=True)
+@command("agent-pipeline request \"parse('') raises IndexError; it should return None\"", network=True)
 @click.argument("text", required=False)
 @click.argument("command_line", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
-@click.option("-F", "file", type=click.Path(path_type=Path, allow_dash=True), help="Read the request from a file, - for stdin.")
+@click.option(
+    "-F", "file", type=click.Path(path_type=Path, allow_dash=True), help="Read the request from a file, - for stdin."
+)
 @click.option("--kind", type=click.Choice(KINDS), default="fix", show_default=True, help="What kind of change.")
 @click.option("--base", help="The commit to start from; default: the target's tip.")
 @click.option("--target", help="The branch to land on; default: the protected branch.")
 @click.option("--only", multiple=True, help="Only these paths may change; may be given again.")
 @click.option("--engine", type=click.Choice(["claude", "command", "recorded"]), help="Who does the work.")
-@click.option("--transcript", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="For --engine recorded.")
+@click.option(
+    "--transcript", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="For --engine recorded."
+)
 @click.option("--model", help="The model's id, for --engine claude.")
 @click.option("--prompt", metavar="NAME@VERSION", help="A frozen prompt; default: the kind's newest.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="At most this many turns.")
@@ -77,7 +80,9 @@ def request(  # noqa: PLR0913 - the contract of the command line
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "requester")
     full = _full_name(target) if target else desk.landed.anchor.branch
     recording = _read(transcript)
-    chosen = engine_choice(desk.landed.policy, engine, kind=kind, model=model, prompt=prompt, command=argv, recording=recording)
+    chosen = engine_choice(
+        desk.landed.policy, engine, kind=kind, model=model, prompt=prompt, command=argv, recording=recording
+    )
     asked = Request(
         version=1,
         nonce=secrets.token_hex(16),
@@ -96,12 +101,15 @@ def request(  # noqa: PLR0913 - the contract of the command line
     )
     reasons = rules.check_request(desk.landed.policy, asked)
     if reasons:
-        raise PolicyError("; ".join(reasons), hint="`agent-pipeline policy check` names the file; the operator may change it")
+        raise PolicyError(
+            "; ".join(reasons), hint="`agent-pipeline policy check` names the file; the operator may change it"
+        )
+    pipeline.check(desk, asked, recording)
     _notes(desk, asked, out)
     if dry_run:
         out.finish({"id": asked.id, "dry_run": True, "request": asked.to_dict()}, lambda: f"would ask {asked.id}")
         return
-    _record(desk, hand, asked, push=push)
+    _record(desk, hand, asked)
     out.talk(f"request {asked.id}")
     if detach and go_on_detached(desk.config, asked.id):
         out.finish({"id": asked.id, "state": "requested"}, lambda: asked.id)
@@ -130,12 +138,14 @@ def _words(text: str | None, command_line: tuple[str, ...], file: Path | None) -
     """Return the request's text and the command engine's argv. Raises `UsageError` for an empty request."""
     if file is not None:
         # With -F, everything that click took for TEXT belongs to the command.
-        command_line = ((text, *command_line) if text is not None else command_line)
+        command_line = (text, *command_line) if text is not None else command_line
         text = sys.stdin.read(TEXT_LIMIT + 1) if str(file) == "-" else file.read_text(encoding="utf-8")
     if text is None or not text.strip():
         raise UsageError("the request is empty", hint='say what is wrong: agent-pipeline request "..."')
     if len(text) > TEXT_LIMIT:
-        raise UsageError(f"the request is longer than {TEXT_LIMIT} characters", hint="put the material into the repository")
+        raise UsageError(
+            f"the request is longer than {TEXT_LIMIT} characters", hint="put the material into the repository"
+        )
     return text.strip(), command_line
 
 
@@ -170,10 +180,9 @@ def _notes(desk: Desk, asked: Request, out: Output) -> None:
         out.talk(f"note: submodules are empty in the sandbox: {', '.join(modules)}")
 
 
-def _record(desk: Desk, hand: Hand, asked: Request, *, push: bool) -> None:
+def _record(desk: Desk, hand: Hand, asked: Request) -> None:
     """Sign the request and make its record, before anything runs."""
-    statement = Statement(f"request-{asked.id}", asked.digest(), PREDICATE_TYPE, asked.to_dict())
-    envelope = hand.signer.statement(statement).to_json()
+    envelope = hand.signer.statement(asked.to_statement()).to_json()
     commit = records.extend(desk.clone, None, asked.id, {REQUEST_FILE: envelope})
     update = RefUpdate(records.REQUESTS + asked.id, None, commit)
-    records.publish(desk.clone, [update], remote=desk.remote if push else None)
+    records.publish(desk.clone, [update], remote=desk.remote)

@@ -30,7 +30,7 @@ def list_(out: Output, *, push: bool) -> None:
     for record in records.all_records(desk.clone, desk.remote):
         state = state_of(record, entries)
         if state.word == "staged":
-            dossier = open_dossier(desk.clone, record, state.number)
+            dossier = open_dossier(record, state.number)
             rows.append(
                 {
                     "id": record.id,
@@ -53,7 +53,7 @@ def _staged(desk: Desk, name: str) -> Dossier:
         raise RejectedError(
             f"{name} is {state.word}, not staged: there is nothing to review", hint=f"`agent-pipeline show {record.id}`"
         )
-    return open_dossier(desk.clone, record, state.number)
+    return open_dossier(record, state.number)
 
 
 @command("agent-pipeline review approve k3v --tree 9daeafb9864c", network=True)

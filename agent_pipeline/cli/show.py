@@ -109,7 +109,7 @@ def transcript(out: Output, name: str, *, push: bool) -> None:
     """What the agent did, step by step, as the runner recorded it."""
     desk = desks.here(out, push=push)
     record, number = desks.find_record(desk, name)
-    number = number or max(record.proposals(), default=None)
+    number = number or max(dossiers.runs(record), default=None)
     data = record.read(f"{number}/transcript.jsonl") if number is not None else None
     if data is None:
         raise UsageError(f"{record.id} has no transcript", hint=f"`agent-pipeline show {record.id}` says why")
@@ -127,7 +127,9 @@ def _told(line: dict[str, Any]) -> str:
             return f"[{line['step']}] " + "\n    ".join(text for text in said if text)
         case "tool":
             mark = "ok" if line["ok"] else "refused"
-            return f"    -> {line['name']}: {mark}\n" + "\n".join(f"       {x}" for x in line["content"].splitlines()[:20])
+            return f"    -> {line['name']}: {mark}\n" + "\n".join(
+                f"       {x}" for x in line["content"].splitlines()[:20]
+            )
         case "command":
             return f"$ {' '.join(line['argv'])}\n{line['output']}\nexit {line['code']}"
         case "note":
@@ -140,5 +142,3 @@ def _call(block: dict[str, Any]) -> str:
     if block.get("type") != "tool_use":
         return ""
     return f"{block.get('name')} {json.dumps(block.get('input'), ensure_ascii=False)[:400]}"
-
-

@@ -53,5 +53,5 @@ def close(out: Output, name: str, *, push: bool) -> None:
     envelope = hand.signer.statement(statement).to_json()
     commit = records.extend(desk.clone, record, record.id, {closure_path(envelope): envelope})
     update = RefUpdate(records.REQUESTS + record.id, record.tip, commit)
-    records.publish(desk.clone, [update], remote=desk.remote if push else None)
+    records.publish(desk.clone, [update], remote=desk.remote)
     out.finish({"id": record.id, "state": "closed"}, lambda: f"{record.id} is closed")

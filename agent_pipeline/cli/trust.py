@@ -20,7 +20,7 @@ from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.root import PAYLOAD_TYPE, ROLES, TrustRoot
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository import anchor as anchors
-from agent_pipeline.repository import landed, records, remotes, worktree
+from agent_pipeline.repository import landed, records, refs, remotes, worktree
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
@@ -55,8 +55,9 @@ def join(out: Output, *, push: bool) -> None:
     records.publish(clone, [update], remote=remote if push else None)
     key = signer.public()
     document = {"name": name, "keyid": key.keyid, "fingerprint": keys.fingerprint(key), "ref": ref}
-    hint = f"next: somebody with the role root compares the fingerprint and runs\n  agent-pipeline trust add {name} --role ROLE"
-    out.finish(document, lambda: f"{name} offers {document['fingerprint']}\n{hint}")
+    hint = "next: somebody with the role root compares the fingerprint and runs"
+    told = f"{name} offers {document['fingerprint']}\n{hint}\n  agent-pipeline trust add {name} --role ROLE"
+    out.finish(document, lambda: told)
 
 
 @command("agent-pipeline trust pin", network=True)
@@ -134,7 +135,7 @@ def _offers(desk: Desk, root: TrustRoot) -> list[dict[str, str]]:
     rows = []
     for ref, tip in sorted(desk.clone.refs(prefix).items()):
         name = ref.removeprefix(prefix)
-        data = Record(desk.clone, name, tip).read(offers.FILE)
+        data = Record(name, tip, desk.clone).read(offers.FILE)
         if data is not None:
             key = offers.read(data, name)
             if root.owner(key.keyid) is None:
@@ -145,7 +146,8 @@ def _offers(desk: Desk, root: TrustRoot) -> list[dict[str, str]]:
 def _told(document: dict[str, Any]) -> str:
     lines = [
         f"AGENT_PIPELINE_ROOT={document['root']}",
-        f"version {document['version']}, until {document['expires']}, for {document['repository']} {document['branch']}",
+        f"version {document['version']}, until {document['expires']}",
+        f"{document['repository']} {document['branch']}",
         "",
     ]
     for person in document["people"]:
@@ -166,7 +168,9 @@ def add(out: Output, name: str, roles: tuple[str, ...], *, push: bool) -> None:
     expires = clock.now() + timedelta(days=ROOT_DAYS)
     root = drafts.add(desk.landed.root, name, key, roles, expires=expires)
     if root.threshold > 1:
-        raise UsageError("this trust root wants several signatures", hint="one person alone cannot make the next version")
+        raise UsageError(
+            "this trust root wants several signatures", hint="one person alone cannot make the next version"
+        )
     if key is not None:
         out.talk(f"{name}: {keys.fingerprint(key)} - compare it with {name}")
     envelope = hand.signer.envelope(PAYLOAD_TYPE, root.to_json()).to_json() + b"\n"
@@ -174,7 +178,7 @@ def add(out: Output, name: str, roles: tuple[str, ...], *, push: bool) -> None:
     branch = landed.SETUP_BRANCH if desk.landed.trial else desk.landed.anchor.branch
     message = f"Trust {name} as {', '.join(roles)}\n\nVersion {root.version} of the trust root.\n"
     commit = commit_files(desk.clone, desk.landed.commit, files, message, hand, clock.now())
-    land_directly(desk, branch, desk.landed.commit, commit, push=push)
+    land_directly(desk, branch, desk.landed.commit, commit)
     document = {"name": name, "roles": list(roles), "version": root.version, "commit": commit}
     out.finish(document, lambda: f"{name} is now {', '.join(roles)} (version {root.version} of the trust root)")
 
@@ -183,7 +187,7 @@ def _offered(desk: Desk, name: str) -> Any:  # noqa: ANN401 - Key | None
     """Return the key that `name` offers, None when there is no offer for somebody already known."""
     ref = records.OFFERS + name
     tip = desk.clone.ref(remotes.tracking(desk.remote, ref))
-    data = Record(desk.clone, name, tip).read(offers.FILE) if tip is not None else None
+    data = Record(name, tip, desk.clone).read(offers.FILE) if tip is not None else None
     if data is None:
         if desk.landed.root.person(name) is None:
             raise UsageError(f"{name} has offered no key", hint=f"{name} runs `agent-pipeline join` first")
@@ -191,14 +195,15 @@ def _offered(desk: Desk, name: str) -> Any:  # noqa: ANN401 - Key | None
     return offers.read(data, name)
 
 
-def land_directly(desk: Desk, branch: str, old: str, new: str, *, push: bool) -> None:
+def land_directly(desk: Desk, branch: str, old: str, new: str) -> None:
     """Move `branch` from `old` to `new` with a lease, and the checked-out files with it when nothing is in the way."""
     checked_out = desk.clone.worktree is not None and desk.clone.head_ref() == branch
     follow = checked_out and desk.clone.ref(branch) == old and not worktree.can_update(desk.clone, old, new)
-    remote = desk.remote if push else None
-    updates = [RefUpdate(branch, old, new)]
-    records.publish(desk.clone, updates, remote=remote)
+    update = RefUpdate(branch, old, new)
+    records.publish(desk.clone, [update], remote=desk.remote)
     if follow:
+        if desk.remote is not None:
+            refs.update(desk.clone, [update])
         worktree.update(desk.clone, old, new)
 
 

@@ -9,7 +9,7 @@ from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.audit import entries
 from agent_pipeline.audit import log as audit_log
-from agent_pipeline.documents import strict
+from agent_pipeline.documents import levels, strict
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import MERGER_ID, Summary
 from agent_pipeline.documents.verification import PASSED, Verification
@@ -83,7 +83,6 @@ def _summary(
     desk: Desk, dossier: Dossier, decision: Verification, evidence: tuple[bytes, ...], now: datetime
 ) -> Statement:
     inputs = (dossier.request_envelope, dossier.provenance_envelope, *evidence)
-    levels = tuple(f"ORG_SOURCE_AGENT_{proof.split()[0].upper().replace('-', '_')}" for proof in decision.proofs)
     summary = Summary(
         verifier=MERGER_ID,
         version=configuration.VERSION,
@@ -94,7 +93,7 @@ def _summary(
         statement=dossier.statement,
         inputs=tuple(strict.sha256(data) for data in inputs),
         passed=True,
-        levels=tuple(level for level in levels if level.replace("_", "").isalpha()),
+        levels=tuple(levels.level(proof) for proof in decision.proofs),
         base=dossier.proposal.base,
         tree=dossier.proposal.tree,
         checks=decision.checks,

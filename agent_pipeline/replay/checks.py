@@ -92,7 +92,7 @@ def run_check(bench: Bench, name: str, on: str, tree: str) -> Ran:
     ):
         setup_error = set_up(sandbox, bench.policy)
         if setup_error is not None:
-            failed = Run(name, on, tree, 0, 0, (), reported=False, output=setup_error[-4000:], code=None)
+            failed = Run(name, on, tree, None, 0, 0, (), reported=False, output=setup_error[-4000:])
             return Ran(failed, report.EMPTY, sandbox.facts, setup_error)
         done = sandbox.run(check.run, seconds=check.seconds, env={"AGENT_PIPELINE_REPORT": REPORT_PATH})
         tests = _read_report(sandbox)
@@ -126,7 +126,7 @@ def _tail(output: bytes) -> str:
     return output.decode("utf-8", "replace").replace("\x00", "�")[-4000:]
 
 
-def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:
+def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:  # noqa: PLR0911 - one line for each way to end
     """Judge a run of `check`: passed, failed, or unknown when the check could not even be started."""
     run = ran.run
     if ran.setup_error is not None:

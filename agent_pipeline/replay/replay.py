@@ -22,9 +22,7 @@ TREE, CHECK, WITHOUT, BASE_TESTS = (
 )
 
 
-def replay(
-    bench: Bench, proposal: Proposal, *, kind: str, statement: str, tell: Callable[[str], None]
-) -> ReplayResult:
+def replay(bench: Bench, proposal: Proposal, *, kind: str, statement: str, tell: Callable[[str], None]) -> ReplayResult:
     """Replay `proposal` from its base. Raises `SandboxError` when nothing could be told."""
     checks = [_rebuild(bench.clone, proposal)]
     tell(f"replay: running `{FULL}` on the result in a clean {bench.engine.name} sandbox")
@@ -73,14 +71,14 @@ def without_the_fix(clone: Clone, policy: Policy, proposal: Proposal) -> str | N
 
 def with_base_tests(clone: Clone, policy: Policy, proposal: Proposal) -> str | None:
     """Return the result's tree with the base's test files, or None when the proposal only adds new test files."""
-    restored = {
+    restored: dict[str, Put | None] = {
         change.path: Put(clone.blob(change.base_object), change.base_mode)
         for change in proposal.changes
         if rules.is_test(policy, change.path) and change.base_object and change.base_mode
     }
     if not restored:
         return None
-    added = {
+    added: dict[str, Put | None] = {
         change.path: None
         for change in proposal.changes
         if rules.is_test(policy, change.path) and change.op == PUT and change.base_object is None

@@ -42,11 +42,8 @@ def parse(data: bytes) -> Report:
         if record[0] != "test" or record[1] in outcomes:
             return EMPTY
         outcomes[record[1]] = record[2]
-    return Report(
-        *(frozenset(name for name, outcome in outcomes.items() if outcome == wanted) for wanted in _OUTCOMES),
-        complete=status is not None,
-        status=status,
-    )
+    named = {wanted: frozenset(name for name, outcome in outcomes.items() if outcome == wanted) for wanted in _OUTCOMES}
+    return Report(named["passed"], named["failed"], named["skipped"], complete=status is not None, status=status)
 
 
 _OUTCOMES: Final = ("passed", "failed", "skipped")

@@ -1,4 +1,4 @@
-"""Where the anchor comes from: the person's pins, or CI's `AGENT_PIPELINE_ROOT`. Missing is an error, never a default."""
+"""Where the anchor comes from: the person's pins, or CI's `AGENT_PIPELINE_ROOT`. Missing is an error."""
 
 from __future__ import annotations
 

@@ -1,19 +1,19 @@
-"""One proposal's record read as documents: bytes as they are, and what they say. Reading is not believing: nothing here verifies."""
+"""One proposal's record read as documents: bytes as they are, and what they say.
+
+Reading is not believing: nothing here verifies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent_pipeline.documents import closure, strict, transcript
+from agent_pipeline.documents import strict, transcript
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.provenance import Provenance
-from agent_pipeline.documents.request import PREDICATE_TYPE as REQUEST_TYPE
 from agent_pipeline.documents.request import Request
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.errors import SchemaError, UsageError
-from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.records import Record
 
 REQUEST_FILE = "request.dsse.json"
@@ -75,10 +75,13 @@ def read_request(record: Record) -> tuple[bytes, Request]:
     data = record.read(REQUEST_FILE)
     if data is None:
         raise SchemaError(f"the record of {record.id} has no {REQUEST_FILE}")
-    statement = Statement.from_json(Envelope.from_json(data).payload)
-    if statement.predicate_type != REQUEST_TYPE:
-        raise SchemaError(f"the record of {record.id} holds no request but {statement.predicate_type}")
-    return data, Request.from_dict(statement.predicate)
+    return data, Request.from_statement(Statement.from_json(Envelope.from_json(data).payload))
+
+
+def runs(record: Record) -> tuple[int, ...]:
+    """Return the numbers of all runs in the record, those without a proposal too, in order."""
+    found = {path.partition("/")[0] for path in record.files() if "/" in path}
+    return tuple(sorted(int(number) for number in found if number.isdigit()))
 
 
 def latest(record: Record) -> int | None:
@@ -87,7 +90,7 @@ def latest(record: Record) -> int | None:
     return max(numbers, default=None)
 
 
-def open_dossier(clone: Clone, record: Record, number: int | None = None) -> Dossier:
+def open_dossier(record: Record, number: int | None = None) -> Dossier:
     """Read proposal `number` (the newest when None). Raises `UsageError` when there is none, `SchemaError`."""
     number = number or latest(record)
     if number is None or number not in record.proposals():
@@ -125,9 +128,7 @@ def _need(record: Record, path: str) -> bytes:
     return data
 
 
-def closures(record: Record) -> Iterable[closure.Closure]:
-    """Yield what the record's closures say, unverified."""
-    for path in record.files():
-        if path.startswith(f"{CLOSURE}.") and (data := record.read(path)) is not None:
-            statement = Statement.from_json(Envelope.from_json(data).payload)
-            yield closure.Closure.from_dict(statement.predicate)
+def closures(record: Record) -> tuple[bytes, ...]:
+    """Return the envelopes that claim to close the request."""
+    paths = sorted(path for path in record.files() if path.startswith(f"{CLOSURE}."))
+    return tuple(data for path in paths if (data := record.read(path)) is not None)

@@ -1,7 +1,8 @@
 """What the protected branch says: policy, trust root and locks. Nothing else is ever judged by.
 
-Whatever target is asked for and whatever lies in the working tree, rules come from the anchor's branch, freshly fetched.
-Until `init`'s commit has landed there, requests may use it from the branch `agent-pipeline-setup`, marked `trial`.
+Whatever target is asked for and whatever lies in the working tree, rules come from the anchor's branch, freshly
+fetched. Until `init`'s commit has landed there, requests may use it from the branch `agent-pipeline-setup`, marked
+`trial`.
 """
 
 from __future__ import annotations
@@ -45,31 +46,34 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where one command works: a clone, its records' remote (None: everything in this clone), the rules in force."""
+    """Where one command works: a clone, its records' remote (None: everything in this clone), the rules in force.
+
+    `url` is what the anchor must name, whether or not this command talks to the remote.
+    """
 
     clone: Clone
     remote: str | None
+    url: str
     config: Config
     landed: Landed
     tell: Callable[[str], None]
-
-    @property
-    def url(self) -> str:
-        """What the anchor must name."""
-        return anchors.url_of(self.clone, self.remote)
 
     def tip(self, branch: str) -> str | None:
         """Return the commit of `branch` (a full ref name) as the remote has it, or this clone without a remote."""
         return self.clone.ref(remotes.tracking(self.remote, branch))
 
 
-def open_desk(clone: Clone, config: Config, tell: Callable[[str], None], now: datetime, *, fetch: bool = True) -> Desk:
-    """Fetch, find the anchor, and load the rules in force. Raises `UsageError` when nothing is pinned or set up."""
+def open_desk(clone: Clone, config: Config, tell: Callable[[str], None], now: datetime, *, push: bool = True) -> Desk:
+    """Fetch, find the anchor, and load the rules in force. Without `push` nothing is fetched and the work stays local.
+
+    Raises `UsageError` when nothing is pinned or set up.
+    """
     remote = clone.remote()
-    if remote is not None and fetch:
+    if remote is not None and push:
         remotes.fetch(clone, remote)
     anchor = anchors.find(clone, remote, config)
-    return Desk(clone, remote, config, load(clone, remote, anchor, now), tell)
+    rules = load(clone, remote, anchor, now)
+    return Desk(clone, remote if push else None, anchors.url_of(clone, remote), config, rules, tell)
 
 
 def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime) -> Landed:

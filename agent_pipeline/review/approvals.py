@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from agent_pipeline import clock
-from agent_pipeline.documents.approval import APPROVED, PREDICATE_TYPE, Approval
-from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents import strict
+from agent_pipeline.documents.approval import Approval
 from agent_pipeline.errors import RejectedError, StaleError
 from agent_pipeline.policy import digest
 from agent_pipeline.repository import records
@@ -30,7 +29,9 @@ def check_reviewer(desk: Desk, dossier: Dossier, name: str) -> None:
     """Refuse at once what the verifier would refuse later. Raises `RejectedError`."""
     person = desk.landed.root.person(name)
     if person is None or "reviewer" not in person.roles or person.bot:
-        raise RejectedError(f"{name} is no reviewer of this repository", hint="`agent-pipeline trust show` lists who is")
+        raise RejectedError(
+            f"{name} is no reviewer of this repository", hint="`agent-pipeline trust show` lists who is"
+        )
     if name == dossier.request.requester:
         raise RejectedError(
             f"{name} asked for {dossier.record.id} and cannot review it", hint="ask somebody else to review"
@@ -57,13 +58,9 @@ def decide(
         expires=clock.rfc3339(now + timedelta(days=desk.landed.policy.landing.approval_days)),
         reason=reason,
     )
-    statement = Statement("proposal.json", strict.sha256(dossier.manifest), PREDICATE_TYPE, approval.to_dict())
-    envelope = hand.signer.statement(statement).to_json()
+    envelope = hand.signer.statement(approval.to_statement(strict.sha256(dossier.manifest))).to_json()
     files = {attestation_path(dossier.number, APPROVAL, envelope): envelope}
     commit = records.extend(desk.clone, dossier.record, dossier.record.id, files)
     update = RefUpdate(records.REQUESTS + dossier.record.id, dossier.record.tip, commit)
     records.publish(desk.clone, [update], remote=desk.remote)
     return approval
-
-
-__all__ = ["APPROVED", "check_reviewer", "check_tree", "decide"]

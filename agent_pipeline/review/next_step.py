@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from agent_pipeline.documents.root import TrustRoot
 
+_ENDED = {
+    "requested": "nothing: no run has come to a proposal; ask again if none is going on",
+    "failed": "nothing: the run ended without a proposal; ask again",
+    "stopped": "nothing: the run was stopped; ask again",
+    "trial": "the setup commit must land on the protected branch first; then ask again",
+    "rejected": "nothing: it was rejected; ask again",
+    "closed": "nothing: it was closed",
+    "merged": "nothing: it is merged",
+}
+
 
 def holders(root: TrustRoot, role: str) -> str:
     """Return the people who hold `role`, for a sentence."""
@@ -14,20 +24,10 @@ def holders(root: TrustRoot, role: str) -> str:
 def next_step(state: str, name: str, root: TrustRoot, missing: tuple[str, ...]) -> str:
     """Return one line: who must do what next."""
     request = name.partition(".")[0]
-    match state:
-        case "requested" | "failed" | "stopped":
-            return "nothing: the run ended without a proposal; ask again"
-        case "trial":
-            return "the setup commit must land on the protected branch first; then ask again"
-        case "proposed":
-            return f"{holders(root, 'ci')}: agent-pipeline ci run {request}"
-        case "rejected":
-            return "nothing: it was rejected; ask again"
-        case "closed":
-            return "nothing: it was closed"
-        case "merged":
-            return "nothing: it is merged"
-        case _:
-            if any("review" in text for text in missing):
-                return f"{holders(root, 'reviewer')}: agent-pipeline diff {name}, then agent-pipeline review approve"
-            return f"{holders(root, 'merger')}: agent-pipeline land {request}"
+    if state in _ENDED:
+        return _ENDED[state]
+    if state == "proposed":
+        return f"{holders(root, 'ci')}: agent-pipeline ci run {request}"
+    if any("review" in text for text in missing):
+        return f"{holders(root, 'reviewer')}: agent-pipeline diff {name}, then agent-pipeline review approve"
+    return f"{holders(root, 'merger')}: agent-pipeline land {request}"

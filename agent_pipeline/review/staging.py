@@ -9,12 +9,13 @@ from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.audit import entries
 from agent_pipeline.audit import log as audit_log
-from agent_pipeline.documents import replay_result, schema, strict
+from agent_pipeline.documents import levels, replay_result, schema, strict
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import VERIFIER_ID, Summary
-from agent_pipeline.documents.verification import FAILED, PASSED, Check, Verification, verdict
+from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification, verdict
+from agent_pipeline.errors import CheckError, UnavailableError
 from agent_pipeline.policy import digest
 from agent_pipeline.repository import commits, records
 from agent_pipeline.repository.dossier import (
@@ -30,8 +31,7 @@ from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.review import messages
 from agent_pipeline.signing.hand import Hand
-
-ORG_LEVELS = {"signed": "ORG_SOURCE_AGENT_SIGNED", "replayed": "ORG_SOURCE_AGENT_REPLAYED"}
+from agent_pipeline.verify.proofs import of_replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,21 @@ class Found:
     def checks(self) -> tuple[Check, ...]:
         """All checks, in order."""
         return self.verification.checks + (self.replay.checks if self.replay is not None else ())
+
+    @property
+    def proofs(self) -> tuple[str, ...]:
+        """What follows from it: nothing unless all of it passed."""
+        if self.verdict != PASSED or self.replay is None:
+            return ()
+        return "signed", *of_replay(self.replay)
+
+    def require_passed(self, name: str) -> None:
+        """Raise `CheckError` for a no, `UnavailableError` when it could not be told."""
+        said = "; ".join(f"{check.name}: {check.reason}" for check in self.checks if check.outcome in (FAILED, UNKNOWN))
+        if self.verdict == FAILED:
+            raise CheckError(f"{name} does not pass: {said}", hint=f"`agent-pipeline show {name}`; ask again")
+        if self.verdict != PASSED:
+            raise UnavailableError(f"{name} could not be decided: {said}", hint="mend what is missing, then `ci run`")
 
     @property
     def verdict(self) -> str:
@@ -74,7 +89,9 @@ def test_result_statement(desk: Desk, dossier: Dossier, result: ReplayResult) ->
     return Statement("proposal.json", strict.sha256(dossier.manifest), replay_result.PREDICATE_TYPE, predicate)
 
 
-def summary_statement(desk: Desk, dossier: Dossier, found: Found, inputs: tuple[bytes, ...], now: datetime) -> Statement:
+def summary_statement(
+    desk: Desk, dossier: Dossier, found: Found, inputs: tuple[bytes, ...], now: datetime
+) -> Statement:
     """Return CI's signed summary of what it verified, naming every envelope it was decided on."""
     summary = Summary(
         verifier=VERIFIER_ID,
@@ -86,7 +103,7 @@ def summary_statement(desk: Desk, dossier: Dossier, found: Found, inputs: tuple[
         statement=dossier.statement,
         inputs=tuple(strict.sha256(data) for data in inputs),
         passed=found.verdict == PASSED,
-        levels=tuple(ORG_LEVELS.values()) if found.verdict == PASSED else (),
+        levels=tuple(levels.level(proof) for proof in found.proofs),
         base=dossier.proposal.base,
         tree=dossier.proposal.tree,
         checks=found.checks,

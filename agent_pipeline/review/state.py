@@ -29,7 +29,7 @@ def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:
     if any(entry.event == "merged" for entry in about):
         merged = next(entry for entry in about if entry.event == "merged")
         return State("merged", merged.number, request)
-    if any(entry.event == "closed" for entry in about) or any(True for _ in dossiers.closures(record)):
+    if any(entry.event == "closed" for entry in about) or dossiers.closures(record):
         return State("closed", number, request)
     if number is None:
         outcome = _run_outcome(record)
@@ -45,7 +45,7 @@ def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:
 
 def _run_outcome(record: Record) -> str | None:
     """Return how the newest run without a proposal ended, None while it is still going."""
-    for number in sorted(record.proposals(), reverse=True):
+    for number in reversed(dossiers.runs(record)):
         data = record.read(dossiers.report_path(number, dossiers.RUN_REPORT))
         if data is not None:
             value = json.loads(data)

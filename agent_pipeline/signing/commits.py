@@ -11,7 +11,7 @@ from agent_pipeline.repository.trees import Put
 from agent_pipeline.signing.hand import Hand
 
 
-def commit_files(  # noqa: PLR0913 - a commit has these parts
+def commit_files(
     clone: Clone, parent: str, files: Mapping[str, bytes], message: str, hand: Hand, moment: datetime
 ) -> str:
     """Return a commit on `parent` that also holds `files`, signed by `hand`. No ref is moved."""

@@ -24,7 +24,7 @@ class Hand:
 
 
 def key_sources(config: Config) -> tuple[str, ...]:
-    """Return what a `Signer` can be made of: `AGENT_PIPELINE_KEY` alone if it is set, else the files of the key folder."""
+    """Return what a `Signer` can be made of: `AGENT_PIPELINE_KEY` alone if it is set, else the key folder's files."""
     if config.key is not None:
         return (config.key,)
     if not config.keys.is_dir():
@@ -33,7 +33,7 @@ def key_sources(config: Config) -> tuple[str, ...]:
 
 
 def find(config: Config, clone: Clone, root: TrustRoot, role: str) -> Hand | None:
-    """Return this person's hand in `role`, or None when none of the keys here has it. Raises `UsageError` without keys."""
+    """Return this person's hand in `role`, or None when no key here has it. Raises `UsageError` without keys."""
     sources = key_sources(config)
     if not sources:
         raise UsageError(
@@ -50,7 +50,7 @@ def find(config: Config, clone: Clone, root: TrustRoot, role: str) -> Hand | Non
 
 
 def need(config: Config, clone: Clone, root: TrustRoot, role: str) -> Hand:
-    """Return this person's hand in `role`. Raises `RejectedError` when the trust root gives none of the keys here that role."""
+    """Return this person's hand in `role`. Raises `RejectedError` when the trust root gives no key here that role."""
     hand = find(config, clone, root, role)
     if hand is None:
         raise RejectedError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from agent_pipeline.workspace.copy import Workspace
+from agent_pipeline.workspace.harvest import Harvest, harvest
+
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.request import Request
@@ -10,8 +13,6 @@ from agent_pipeline.errors import CheckError, PathError, PolicyError
 from agent_pipeline.policy import rules
 from agent_pipeline.repository import records, trees
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.workspace.copy import Workspace
-from agent_pipeline.workspace.harvest import Harvest, harvest
 
 
 def collect(clone: Clone, workspace: Workspace, policy: Policy) -> Harvest:
@@ -35,8 +36,8 @@ def propose(
 ) -> tuple[Proposal, str]:
     """Return the proposal and its carrier commit.
 
-    Raises `CheckError` when nothing changed or the claim is not what changed, `PathError` for what no proposal may carry,
-    `PolicyError` for what the policy denies.
+    Raises `CheckError` when nothing changed or the claim is not what changed, `PathError` for what no proposal may
+    carry, `PolicyError` for what the policy denies.
     """
     if found.refused:
         path, reason = found.refused[0]
@@ -44,7 +45,9 @@ def propose(
         raise PathError(f"`{path}`: {reason}{more}", hint="a proposal carries regular files with plain names only")
     paths = changed_paths(found)
     if not paths:
-        raise CheckError("nothing was changed: there is nothing to propose", hint="say more precisely what should change")
+        raise CheckError(
+            "nothing was changed: there is nothing to propose", hint="say more precisely what should change"
+        )
     _compare_with_claim(paths, claim)
     base_tree = clone.tree(request.base)
     tree = trees.build(clone, base_tree, {**found.puts, **dict.fromkeys(found.deletes)})
@@ -52,7 +55,9 @@ def propose(
     trees.cross_check(clone, base_tree, tree, changes)
     reasons = rules.check_changes(policy, changes, request.only)
     if reasons:
-        raise PolicyError("; ".join(reasons[:5]), hint="ask for a narrower change, or ask the operator about the policy")
+        raise PolicyError(
+            "; ".join(reasons[:5]), hint="ask for a narrower change, or ask the operator about the policy"
+        )
     proposal = Proposal(
         version=1,
         request=request.id,

@@ -1,0 +1,97 @@
+"""Gathering what the verifier decides on: this clone's own objects, the rules in force, the log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from agent_pipeline.agent.prompts import registry
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents.proposal import Change
+from agent_pipeline.documents.verification import Verification
+from agent_pipeline.errors import AgentPipelineError, StaleError
+from agent_pipeline.repository import commits, records, trees
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.dossier import Dossier, closures
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.review.staging import branch_of
+from agent_pipeline.verify.inputs import Inputs, LandingInputs, TreeFacts
+from agent_pipeline.verify.landing import decide
+from agent_pipeline.verify.verifier import verify
+
+
+def tree_facts(clone: Clone, dossier: Dossier) -> TreeFacts:
+    """Compute from this clone's objects what the proposal changes, twice, by two implementations."""
+    base_tree = clone.tree(dossier.proposal.base)
+    carrier = dossier.carrier
+    if carrier is None:
+        return TreeFacts(base_tree, (), "", None, carrier_message_ok=False, disagreement="there is no carrier commit")
+    result, parents = clone.tree(carrier), clone.parents(carrier)
+    changes: tuple[Change, ...] = ()
+    disagreement: str | None = None
+    try:
+        changes = trees.compare(clone, base_tree, result)
+        trees.cross_check(clone, base_tree, result, changes)
+    except AgentPipelineError as error:
+        disagreement = error.message
+    # The carrier is made of base and tree alone, so making it again must give the very same commit.
+    again = records.carrier(clone, dossier.proposal.base, result) == carrier
+    parent = parents[0] if len(parents) == 1 else None
+    return TreeFacts(base_tree, changes, result, parent, carrier_message_ok=again, disagreement=disagreement)
+
+
+def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
+    """Return everything that the verification of one proposal needs."""
+    return Inputs(
+        request=dossier.record.id,
+        number=dossier.number,
+        request_envelope=dossier.request_envelope,
+        manifest=dossier.manifest,
+        provenance_envelope=dossier.provenance_envelope,
+        transcript=dossier.transcript,
+        tree_facts=tree_facts(desk.clone, dossier),
+        policy_bytes=desk.landed.policy_bytes,
+        root=desk.landed.root,
+        anchor=desk.landed.anchor,
+        url=desk.url,
+        log=audit_log.read(desk.clone, desk.remote).envelopes,
+        landed=not desk.landed.trial,
+        images=desk.landed.images,
+        now=now,
+        prompts=registry(),
+        closures=closures(dossier.record),
+    )
+
+
+def verify_dossier(desk: Desk, dossier: Dossier, now: datetime) -> Verification:
+    """Verify one proposal as CI does."""
+    return verify(inputs(desk, dossier, now))
+
+
+def staged_tip(desk: Desk, dossier: Dossier) -> str | None:
+    """Return the commit of the branch `agent/<id>`, or None."""
+    return desk.tip(branch_of(dossier.record.id))
+
+
+def staged_commit(desk: Desk, dossier: Dossier) -> str:
+    """Return the commit of the branch `agent/<id>`. Raises `StaleError` when it is gone."""
+    tip = staged_tip(desk, dossier)
+    if tip is None:
+        raise StaleError(f"the branch agent/{dossier.record.id} is gone", hint="CI stages it again with `ci run`")
+    return tip
+
+
+def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) -> LandingInputs:
+    """Return everything that the decision to merge needs. `merger` is the id of the key that would sign it."""
+    tip = staged_tip(desk, dossier)
+    return LandingInputs(
+        inputs=inputs(desk, dossier, now),
+        attestations=tuple(dossier.attestations.values()),
+        staged=commits.signature_of(desk.clone, tip) if tip is not None else None,
+        target_tip=desk.tip(dossier.proposal.target),
+        merger=merger,
+    )
+
+
+def decide_landing(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) -> Verification:
+    """Decide as the merge does."""
+    return decide(landing_inputs(desk, dossier, now, merger=merger))
