@@ -167,6 +167,7 @@ def transcript(case: Case) -> str:
     equal("the outcome", the_transcript=end["outcome"], the_provenance=ran.outcome)
     require(ran.outcome == _ENDS[ran.engine], f"the run ended with {ran.outcome!r}, which proposes nothing")
     _header(case, case.transcript[0])
+    _command(case)
     return f"whole, {len(case.transcript)} records, ended with {ran.outcome!r}"
 
 
@@ -175,6 +176,7 @@ def _header(case: Case, header: dict[str, Any]) -> None:
     ran = case.provenance
     signed: dict[str, Any] = {
         "engine": ran.engine,
+        "request": ran.request,
         "task": ran.task,
         "tools": list(ran.tools),
         "tools_digest": ran.tools_digest,
@@ -189,6 +191,17 @@ def _header(case: Case, header: dict[str, Any]) -> None:
         signed |= {"recording": ran.recording}
     for name, value in signed.items():
         equal(f"{name} of the run", the_transcript=header.get(name), the_provenance=value)
+
+
+def _command(case: Case) -> None:
+    """The transcript's record of a command says what the provenance says."""
+    command = case.provenance.command
+    if command is not None:
+        ran = [record for record in case.transcript if record["type"] == "command"]
+        require(len(ran) == 1, f"the transcript has {len(ran)} commands; exactly one ran")
+        equal("the command", the_transcript=tuple(ran[0]["argv"]), the_provenance=command.argv)
+        equal("the command's exit code", the_transcript=ran[0]["code"], the_provenance=command.code)
+        equal("the command's output", the_transcript=ran[0]["output_digest"], the_provenance=command.output)
 
 
 def times(case: Case) -> str:
