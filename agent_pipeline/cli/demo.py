@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -130,6 +131,9 @@ def _unpack(case: dict[str, Any], stage: Stage) -> None:
     stage.out.talk(f"downloading {case['sdist']}")
     archive = sdist.fetch(case["package"], case["sdist"], case["sha256"], stage.folder)
     sdist.unpack(archive, stage.project)
+    for name in case["remove"]:  # what the packaging tool added: an install would write it anew
+        path = stage.project / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     fresh.initialise(stage.project, "Demo Developer", "developer@example.org")
     fresh.commit_all(stage.project, f"Import {case['package']} {case['version']}\n", clock.now())
 

@@ -106,25 +106,24 @@ def _keep(target: Path, data: bytes) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack the `.tar.gz` into `folder` and return its one top directory, or leave nothing behind.
+    """Make `folder` what the `.tar.gz` holds below its one top directory, and return it; or leave nothing behind.
 
     Only files and directories: a link or device in a source distribution is refused, and so is any name outside the top
     directory. Raises `PathError` for those, `RejectedError` for what is no such archive or too large, `UsageError` when
-    the directory exists already.
+    `folder` exists already.
     """
+    if folder.exists():
+        raise UsageError(f"{folder} exists already", hint="remove it, or unpack somewhere else")
     top = archive.name.removesuffix(".tar.gz")
-    target = folder / top
-    if target.exists():
-        raise UsageError(f"{target} exists already", hint="remove it, or unpack somewhere else")
     plain = _decompressed(archive)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as temporary:
             with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
                 tar.extractall(temporary, members=_members(tar, top), filter="data")
             if not (Path(temporary) / top).is_dir():
                 raise PathError(f"{archive.name} has no directory {top}/", hint="nothing was unpacked")
-            return (Path(temporary) / top).rename(target)
+            return (Path(temporary) / top).rename(folder)
     except (tarfile.FilterError, ValueError, OverflowError) as error:
         raise PathError(f"{archive.name}: {error}", hint="nothing was unpacked") from error
     except tarfile.TarError as error:

@@ -231,12 +231,12 @@ def save(tmp_path: Path, data: bytes) -> Path:
 
 
 def test_unpacks_files_and_directories(tmp_path: Path) -> None:
-    top = sdist.unpack(save(tmp_path, GOOD), tmp_path / "out")
-    assert top == tmp_path / "out" / "example-1.0"
+    top = sdist.unpack(save(tmp_path, GOOD), tmp_path / "new" / "out")
+    assert top == tmp_path / "new" / "out"
     assert (top / "src" / "a.py").read_text() == "A = 1\n"
-    assert list((tmp_path / "out").iterdir()) == [top]
+    assert list((tmp_path / "new").iterdir()) == [top]
     with pytest.raises(UsageError, match="exists already"):
-        sdist.unpack(tmp_path / FILE, tmp_path / "out")
+        sdist.unpack(tmp_path / FILE, top)
 
 
 BAD: dict[str, tarfile.TarInfo] = {
@@ -255,18 +255,16 @@ BAD: dict[str, tarfile.TarInfo] = {
 @pytest.mark.parametrize("kind", list(BAD))
 def test_anything_else_is_refused_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
     path = save(tmp_path, archive([(BAD[kind], b"")]))
-    out = tmp_path / "out"
     with pytest.raises(PathError):
-        sdist.unpack(path, out)
-    assert list(out.iterdir()) == []
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [FILE, "out"]
+        sdist.unpack(path, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_bad_member_after_good_ones_leaves_nothing(tmp_path: Path) -> None:
     path = save(tmp_path, archive([(member("example-1.0/a"), b"a"), (BAD["a symlink"], b"")]))
     with pytest.raises(PathError, match="link"):
         sdist.unpack(path, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path: Path) -> None:
@@ -300,6 +298,6 @@ def test_any_bytes_end_in_an_error_of_ours_or_a_directory(
     try:
         top = sdist.unpack(save(tmp_path, gzip.compress(bytes(plain), 1)), tmp_path / "out")
     except AgentPipelineError:
-        assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+        assert [entry.name for entry in tmp_path.iterdir()] == [FILE]
     else:
         assert top.is_dir()
