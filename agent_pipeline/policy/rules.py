@@ -11,6 +11,7 @@ import pathspec
 from agent_pipeline.documents.policy import Globs, Policy
 from agent_pipeline.documents.proposal import PUT, Change
 from agent_pipeline.documents.request import Limits, Request
+from agent_pipeline.errors import PolicyError
 
 # Whatever a policy says: no proposal changes the rules by which it is judged, nor Git's own files.
 ALWAYS_DENIED = (
@@ -24,7 +25,10 @@ ALWAYS_DENIED = (
 
 @lru_cache(maxsize=64)
 def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
-    return pathspec.GitIgnoreSpec.from_lines(patterns)
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:  # `only` comes from a request: anybody's words
+        raise PolicyError(f"{error}", hint="patterns are written as in a gitignore file") from error
 
 
 def matches(patterns: Iterable[str], path: str) -> bool:
