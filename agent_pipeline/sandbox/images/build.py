@@ -1,0 +1,170 @@
+"""Building a base image: pulled where a registry has it, otherwise bootstrapped; the locked image or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent_pipeline.config import Config
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
+from agent_pipeline.errors import UnavailableError
+from agent_pipeline.sandbox.contract import Image
+from agent_pipeline.sandbox.images import debian, identity, layers, locks, normal, pull, recipe
+from agent_pipeline.sandbox.images.recipe import Ingredients
+from agent_pipeline.sandbox.images.store import Store
+
+Progress = Callable[[str], None]
+# Part of the name under which bootstrapped packages are kept: raise it when `normal` or `layers` write other bytes.
+FORM: Final = 1
+_NAMED: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Packages:
+    """The bottom layer, and which packages are in it."""
+
+    layer: str
+    file: Path
+    versions: dict[str, str]
+
+
+def ensure(config: Config, name: str, progress: Progress) -> tuple[LockedImage, Image]:
+    """Return the base image `name` as its lock has it, made now when it is not here. Raises as `build`."""
+    locked = build(config, name, progress)
+    return locked, Store(config).require(name, locked)
+
+
+def build(config: Config, name: str, progress: Progress, *, relock: bool = False, newest: bool = False) -> LockedImage:
+    """Make the base image `name` unless it is here, and return its lock entry.
+
+    Raises `OutdatedLockError` when what can be made is not the locked image, naming each package that moved; with
+    `relock` that is taken, recorded for this machine and said instead; with `newest` the locked versions are not even
+    asked for. Raises `UsageError` for an unknown or incomplete
+    recipe, `SandboxError` when it cannot be made at all.
+    """
+    ingredients, store = recipe.load(name), Store(config)
+    locked = locks.shipped(name)
+    wanted = locked.packages if locked is not None and not newest else {}
+    with store.turn(f"image-{name}", progress):
+        found = None if relock else _at_hand(config, store, ingredients, locked, progress)
+        if found is not None:
+            return found
+        image = _pull(store, ingredients, locked, progress) or _make(store, ingredients, wanted, progress)
+        facts = store.facts(image.identity)
+        assert facts is not None  # noqa: S101 - it was added just now
+        made = facts.locked()
+        _compare(config, ingredients, locked, made, progress, relock=relock)
+    progress(f"image {name}: sha256:{made.identity}")
+    return made
+
+
+def _at_hand(
+    config: Config, store: Store, ingredients: Ingredients, locked: LockedImage | None, progress: Progress
+) -> LockedImage | None:
+    instead = locks.relocked(config, ingredients)
+    for entry, note in ((locked, ""), (instead, ", relocked on this machine")):
+        if entry is None or store.get(entry.identity) is None or not _current(store, ingredients, entry):
+            continue
+        progress(f"image {ingredients.name}: sha256:{entry.identity[:12]} is here{note}")
+        return entry
+    return None
+
+
+def _current(store: Store, ingredients: Ingredients, entry: LockedImage) -> bool:
+    """Whether an image is still what the recipe would make of the same packages: its own files may have changed."""
+    kept = _kept(store, ingredients, entry.packages)
+    return kept is None or strict.sha256(_configuration(ingredients, kept, _own_layer(ingredients))) == entry.identity
+
+
+def _pull(store: Store, ingredients: Ingredients, locked: LockedImage | None, progress: Progress) -> Image | None:
+    if ingredients.recipe.pull is None or locked is None:
+        return None
+    try:
+        return pull.pull(store, ingredients.recipe.pull, locked.identity, progress)
+    except UnavailableError as error:
+        progress(f"not pulled ({error.message.splitlines()[0]}); bootstrapping instead")
+        return None
+
+
+def _make(store: Store, ingredients: Ingredients, wanted: dict[str, str], progress: Progress) -> Image:
+    packages = _kept(store, ingredients, wanted) if wanted else None
+    if packages is None:
+        packages = _bootstrap(store, ingredients, wanted, progress)
+    with store.staging() as folder:
+        own = folder / "own.tar"
+        with own.open("wb") as file:
+            digest = layers.write(normal.added(ingredients.files, ingredients.recipe.directories), file)
+        return store.add(_configuration(ingredients, packages, digest), {packages.layer: packages.file, digest: own})
+
+
+def _own_layer(ingredients: Ingredients) -> str:
+    return layers.write(normal.added(ingredients.files, ingredients.recipe.directories), None)
+
+
+def _configuration(ingredients: Ingredients, packages: _Packages, own: str) -> bytes:
+    facts = identity.Facts(ingredients.name, (packages.layer, own), packages.versions, None, None)
+    return identity.configuration(ingredients.recipe, facts)
+
+
+def _bootstrap(store: Store, ingredients: Ingredients, pins: dict[str, str], progress: Progress) -> _Packages:
+    with store.staging() as folder:
+        archive = debian.bootstrap(ingredients.recipe, pins, folder, progress)
+        progress("  normalising")
+        kept = folder / "kept"
+        kept.mkdir()
+        with archive.open("rb") as source, (kept / "layer.tar").open("wb") as target:
+            versions = normal.packages(source)
+            digest = layers.write(normal.entries(source, ingredients.recipe), target)
+        (kept / "packages.json").write_bytes(ImagesLock(1, {ingredients.name: LockedImage(digest, versions)}).to_json())
+        final = _kept_folder(store, ingredients, versions)
+        if not final.exists():
+            final.parent.mkdir(exist_ok=True)
+            kept.rename(final)
+    return _Packages(digest, final / "layer.tar", versions)
+
+
+def _kept(store: Store, ingredients: Ingredients, versions: dict[str, str]) -> _Packages | None:
+    """Return the bottom layer of exactly these packages, if it was made before and is still what it was."""
+    folder = _kept_folder(store, ingredients, versions)
+    if not (folder / "packages.json").is_file():
+        return None
+    locked = ImagesLock.from_json((folder / "packages.json").read_bytes()).images[ingredients.name]
+    return _Packages(locked.identity, folder / "layer.tar", locked.packages)
+
+
+def _kept_folder(store: Store, ingredients: Ingredients, versions: dict[str, str]) -> Path:
+    plain = ingredients.recipe.to_dict()
+    parts = {key: plain[key] for key in ("suite", "packages", "remove", "compile", "user")}
+    key = strict.canonical([FORM, identity.architecture(), parts, versions])
+    return store.folder / ".packages" / strict.sha256(key)
+
+
+def _compare(
+    config: Config,
+    ingredients: Ingredients,
+    locked: LockedImage | None,
+    made: LockedImage,
+    progress: Progress,
+    *,
+    relock: bool,
+) -> None:
+    """Say how what was made differs from the lock; raise, or record it. Nothing when it is the locked image."""
+    name = ingredients.name
+    if locked is not None and made.identity == locked.identity:
+        return
+    if locked is None:
+        message = f"the image {name} has no lock"
+    elif changed := locks.differences(locked.packages, made.packages):
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        message = (
+            f"the mirror no longer has the locked packages of the image {name}: {'; '.join(changed[:_NAMED])}{more}"
+        )
+    else:
+        message = f"the image {name} has the locked packages; its recipe, own files or platform are not the lock's"
+    if not relock:
+        raise locks.OutdatedLockError(message, made)
+    locks.relock(config, ingredients, made)
+    progress(f"{message}; relocked on this machine")

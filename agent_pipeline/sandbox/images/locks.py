@@ -1,0 +1,76 @@
+"""The lock that ships with the recipes, and what a machine uses instead when a mirror no longer has those packages.
+
+A relock is a decision of who runs the machine, never made in passing: it is recorded below the cache for exactly the
+recipe and the shipped lock that could not be honoured, and said each time it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from agent_pipeline.config import Config
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
+from agent_pipeline.documents.schema import data_folder
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox.images.recipe import Ingredients
+from agent_pipeline.sandbox.images.store import make_readable, storage
+
+FILE: Final = "images.lock.json"
+
+
+class OutdatedLockError(SandboxError):
+    """The image that can be made here is not the locked one. `locked` is what was made."""
+
+    def __init__(self, message: str, locked: LockedImage) -> None:
+        """Keep what was made, for who decides to take it."""
+        super().__init__(
+            message, hint="`agent-pipeline image build --relock` takes what can be had now, and says what that is"
+        )
+        self.locked = locked
+
+
+def shipped(name: str) -> LockedImage | None:
+    """Return the lock entry that ships with the recipe."""
+    path = data_folder("sandbox_images") / FILE
+    return ImagesLock.from_json(path.read_bytes()).images.get(name) if path.is_file() else None
+
+
+def relocked(config: Config, ingredients: Ingredients) -> LockedImage | None:
+    """Return what this machine was told to use instead for exactly this recipe and lock, or None."""
+    path = _relock(config, ingredients)
+    return ImagesLock.from_json(path.read_bytes()).images.get(ingredients.name) if path.is_file() else None
+
+
+def relock(config: Config, ingredients: Ingredients, locked: LockedImage) -> None:
+    """Record the decision to use `locked` instead."""
+    write(_relock(config, ingredients), ImagesLock(1, {ingredients.name: locked}))
+
+
+def write(path: Path, lock: ImagesLock) -> None:
+    """Write a lock atomically. Raises `StorageError`."""
+    with storage(str(path)):
+        make_readable(path.parent)
+        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".lock-")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(lock.to_json() + b"\n")
+        Path(beside).chmod(0o644)
+        Path(beside).rename(path)
+
+
+def _relock(config: Config, ingredients: Ingredients) -> Path:
+    lock = shipped(ingredients.name)
+    key = strict.sha256(strict.canonical([ingredients.digest(), lock.identity if lock else None]))
+    return config.images / ".relocks" / f"{key}.json"
+
+
+def differences(locked: dict[str, str], made: dict[str, str]) -> list[str]:
+    """Return each package that differs, in words."""
+    return [
+        f"{name} {locked.get(name, 'not locked')} -> {made.get(name, 'no longer needed')}"
+        for name in sorted(set(locked) | set(made))
+        if locked.get(name) != made.get(name)
+    ]
