@@ -22,13 +22,28 @@ ALWAYS_DENIED = (
     "**/.gitattributes",
 )
 
+MAX_STARS, MAX_DEEP = 3, 4
+
 
 @lru_cache(maxsize=64)
 def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
+    for pattern in patterns:
+        _check_bounded(pattern)
     try:
         return pathspec.GitIgnoreSpec.from_lines(patterns)
     except ValueError as error:  # `only` comes from a request: anybody's words
         raise PolicyError(f"{error}", hint="patterns are written as in a gitignore file") from error
+
+
+def _check_bounded(pattern: str) -> None:
+    """Raise `PolicyError` for a pattern that could take for ever: they become regular expressions that backtrack."""
+    parts = pattern.split("/")
+    stars = max(0 if part == "**" else part.count("*") for part in parts)
+    if stars > MAX_STARS or parts.count("**") > MAX_DEEP:
+        raise PolicyError(
+            f"the pattern {pattern[:80]!r} has more than {MAX_STARS} `*` between slashes or more than {MAX_DEEP} `**`",
+            hint="write several simpler patterns",
+        )
 
 
 def matches(patterns: Iterable[str], path: str) -> bool:
