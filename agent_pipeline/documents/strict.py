@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Final, NoReturn
 
 import rfc8785
@@ -55,23 +56,13 @@ def parse(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:  # noqa
 
 def _check_depth(data: bytes, what: str) -> None:
     """Count brackets outside strings before the parser recurses."""
-    depth, in_string, escaped = 0, False, False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == _BACKSLASH:
-                escaped = True
-            elif byte == _QUOTE:
-                in_string = False
-        elif byte == _QUOTE:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise SchemaError(f"{what} is nested deeper than {MAX_DEPTH}")
-        elif byte in b"]}":
-            depth -= 1
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub(b"", data)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise SchemaError(f"{what} is nested deeper than {MAX_DEPTH}")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,37 @@
+"""`python -m benchmarks` prints a table of all; `python -m benchmarks NAME --json` prints one document."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+
+# Imported when asked for: one benchmark needs no engine, another no other library.
+WHERE = {"idle-agent": "sandboxed", "tool-call": "sandboxed", "sign-verify": "signatures"}
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(WHERE))
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - set(WHERE))
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(WHERE)}")
+    results = []
+    if not arguments.json:
+        print(f"{'name':<14} {'ours':>10} {'peer':>10} {'ratio':>8}  unit  peer")
+    for name in arguments.names or WHERE:
+        result = importlib.import_module(f"benchmarks.{WHERE[name]}").ALL[name]()
+        results.append(result.document())
+        if not arguments.json:
+            print(
+                f"{name:<14} {result.ours:>10.3f} {result.peer:>10.3f} {result.ratio:>8.3f}  {result.unit}    {result.peer_name}"
+            )
+    if arguments.json:
+        print(json.dumps(results[0] if len(arguments.names) == 1 else {"results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

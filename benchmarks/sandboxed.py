@@ -1,0 +1,100 @@
+"""`idle-agent` and `tool-call`: what containing an agent costs, against the Docker engine alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from agent_pipeline import clock
+from agent_pipeline import config as configuration
+from agent_pipeline.policy import load, starter
+from agent_pipeline.repository import fresh
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.sandbox.contract import UID, Bounds, Engine, Image, Spec
+from agent_pipeline.sandbox.engines import engine
+from agent_pipeline.sandbox.images import docker_load
+from agent_pipeline.sandbox.images.build import ensure
+from agent_pipeline.workspace import create
+from agent_pipeline.workspace.proposing import collect
+from benchmarks.measure import Result, in_turn
+
+BOUNDS = Bounds(memory_mb=512, pids=128, cpus="1", disk_mb=256, seconds=300)
+HARDENED: dict[str, Any] = {
+    "network_mode": "none",
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges:true"],
+    "read_only": True,
+    "user": f"{UID}:{UID}",
+    "mem_limit": "512m",
+    "memswap_limit": "512m",
+    "pids_limit": 128,
+    "nano_cpus": 1_000_000_000,
+    "tmpfs": {"/tmp": "size=64m"},  # noqa: S108 - inside the container
+    "entrypoint": [],
+}
+
+
+def _say_nothing(line: str) -> None:
+    del line
+
+
+def _bench(stack: ExitStack) -> tuple[configuration.Config, Engine, Image, Clone, Any, str]:
+    """Return what both sides use: engine, image, a small repository, and the Docker SDK with the image loaded."""
+    config = configuration.load()
+    _, image = ensure(config, "python", _say_nothing)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    fresh.initialise(folder, "Bench", "bench@example.org")
+    for number in range(20):
+        (folder / f"module_{number}.py").write_text("x = 1\n")
+    fresh.commit_all(folder, "A small project\n", clock.now())
+    client = docker.from_env()
+    stack.callback(client.close)
+    return config, engine("docker", config), image, Clone.discover(folder), client, docker_load.ensure(client, image)
+
+
+def tool_call() -> Result:
+    """One `true` through the frame agent, against the same by an exec of the Docker SDK in the same image."""
+    with ExitStack() as stack:
+        config, box, image, clone, client, loaded = _bench(stack)
+        tree = clone.tree(clone.commit("HEAD"))
+        workspace = stack.enter_context(
+            create(clone, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID)
+        )
+        sandbox = stack.enter_context(box.start(Spec(image, workspace.path, BOUNDS, "bench")))
+        container = client.containers.run(loaded, ["sleep", "300"], detach=True, init=True, **HARDENED)
+        stack.callback(container.remove, force=True)
+        return in_turn(
+            "tool-call",
+            lambda: sandbox.run(["true"], seconds=10),
+            lambda: container.exec_run(["true"]),
+            peer_name="docker SDK exec_run",
+            runs=30,
+            inner=5,
+        )
+
+
+def idle_agent() -> Result:
+    """The pipeline around an agent that does nothing, against a bare hardened `docker run` of the same image."""
+    with ExitStack() as stack:
+        config, box, image, clone, client, loaded = _bench(stack)
+        tree = clone.tree(clone.commit("HEAD"))
+        policy = load(starter.render(starter.Start(("true",), 1, (), (), {}, ("fix@1",), "python")))
+
+        def ours() -> None:
+            with create(clone, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID) as workspace:
+                with box.start(Spec(image, workspace.path, BOUNDS, "bench")) as sandbox:
+                    sandbox.run(["true"], seconds=10)
+                collect(clone, workspace, policy)
+
+        def peer() -> None:
+            client.containers.run(loaded, ["true"], remove=True, **HARDENED)
+
+        return in_turn("idle-agent", ours, peer, peer_name="docker run --rm, hardened, by the SDK", runs=10)
+
+
+ALL: dict[str, Callable[[], Result]] = {"idle-agent": idle_agent, "tool-call": tool_call}
