@@ -4,7 +4,7 @@ from agent_pipeline.repository.build import Put, build
 from agent_pipeline.repository.compare import compare
 from agent_pipeline.repository.cross_check import cross_check
 from agent_pipeline.repository.diff import diff
-from agent_pipeline.repository.listing import EXECUTABLE, FILE, GITLINK, MODES, SYMLINK, Entry, entries
+from agent_pipeline.repository.listing import EXECUTABLE, FILE, GITLINK, MODES, SYMLINK, Entry, entries, read_tree
 
 __all__ = [
     "EXECUTABLE",
@@ -19,4 +19,5 @@ __all__ = [
     "cross_check",
     "diff",
     "entries",
+    "read_tree",
 ]

@@ -1,0 +1,148 @@
+"""From a tree's objects to files, directory by directory, through handles that cannot be led elsewhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pygit2
+from pygit2.enums import FileMode
+
+from agent_pipeline.documents.paths import is_git_directory
+from agent_pipeline.errors import GitError
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.trees import GITLINK, entries, read_tree
+
+MAX_DEPTH: Final = 200
+_MAX_NAME: Final = 255
+_MAX_PATH: Final = 4095 - len("/workspace/")
+_OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class Copied:
+    """What was not written: paths that may not be read, and those that no directory can hold."""
+
+    withheld: list[bytes] = field(default_factory=list)
+    left_out: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A directory that is made when the first file goes into it, so that withheld directories do not show."""
+
+    name: bytes
+    parent: _Folder | None
+    owner: int | None
+    depth: int = 0
+    handle: int | None = None
+
+    def open(self) -> int:
+        if self.handle is None:
+            assert self.parent is not None  # noqa: S101 - the top is opened before anything is written
+            above = self.parent.open()
+            os.mkdir(self.name, 0o755, dir_fd=above)
+            self.handle = os.open(self.name, _OPEN, dir_fd=above)
+            _own(self.handle, self.owner, 0o755)
+        return self.handle
+
+    def close(self) -> None:
+        if self.handle is not None:
+            os.close(self.handle)
+            self.handle = None
+
+
+def materialise(clone: Clone, tree: str, folder: Path, may_read: Callable[[str], bool], owner: int | None) -> Copied:
+    """Write `tree` into the empty directory `folder`. Raises `OSError` when it does not fit, `GitError`."""
+    copied = Copied()
+    top = _Folder(b"", None, owner, handle=os.open(folder, _OPEN))
+    try:
+        _directory(clone, tree, b"", top, may_read, copied)
+    except FileExistsError as error:
+        raise GitError(f"tree {tree} names a file twice: it is damaged", hint="see `git fsck`") from error
+    finally:
+        top.close()
+    return copied
+
+
+def _directory(
+    clone: Clone, tree: str, prefix: bytes, folder: _Folder, may_read: Callable[[str], bool], copied: Copied
+) -> None:
+    for item in read_tree(clone, tree):
+        name = item.raw_name or b""
+        path = prefix + name
+        is_folder = item.filemode == FileMode.TREE
+        if not _can_be_held(name, path, folder.depth):
+            copied.left_out += _below(clone, item, path) if is_folder else [path]
+        elif is_folder:
+            below = _Folder(name, folder, folder.owner, folder.depth + 1)
+            try:
+                _directory(clone, str(item.id), path + b"/", below, may_read, copied)
+            finally:
+                below.close()
+        elif not may_read(path.decode("utf-8", "surrogateescape")):
+            copied.withheld.append(path)
+        elif not _write(clone, item, folder):
+            copied.left_out.append(path)
+
+
+def _can_be_held(name: bytes, path: bytes, depth: int) -> bool:
+    odd = name in {b"", b".", b".."} or b"/" in name or is_git_directory(name.decode("utf-8", "surrogateescape"))
+    return not odd and len(name) <= _MAX_NAME and len(path) <= _MAX_PATH and depth < MAX_DEPTH
+
+
+def _below(clone: Clone, item: pygit2.Object, path: bytes) -> list[bytes]:
+    return [path + b"/" + entry.path for entry in entries(clone, str(item.id))]
+
+
+def _write(clone: Clone, item: pygit2.Object, folder: _Folder) -> bool:
+    """Write one file, link or submodule's directory. Return False for a link that cannot be made."""
+    name, mode = item.raw_name or b"", item.filemode
+    if f"{mode:o}" == GITLINK:
+        submodule = _Folder(name, folder, folder.owner)
+        submodule.open()
+        submodule.close()
+        return True
+    content = _content(clone, str(item.id), folder.open())
+    if mode == FileMode.LINK:
+        return _link(bytes(content), name, folder)
+    handle = os.open(name, _CREATE, 0o600, dir_fd=folder.open())
+    try:
+        rest = content
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        _own(handle, folder.owner, 0o755 if mode == FileMode.BLOB_EXECUTABLE else 0o644)
+    finally:
+        os.close(handle)
+    return True
+
+
+def _content(clone: Clone, oid: str, folder: int) -> memoryview:
+    room = os.fstatvfs(folder)
+    if clone.size(oid) > room.f_bavail * room.f_frsize:  # before it is unpacked into memory
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    found = clone.objects[oid]
+    if not isinstance(found, pygit2.Blob):
+        raise GitError(f"object {oid} is no file content: the repository is damaged", hint="see `git fsck`")
+    return memoryview(found)
+
+
+def _link(target: bytes, name: bytes, folder: _Folder) -> bool:
+    above = folder.open()
+    if not target or b"\0" in target or len(target) > _MAX_PATH:
+        return False
+    os.symlink(target, name, dir_fd=above)
+    if folder.owner is not None:
+        os.chown(name, folder.owner, folder.owner, dir_fd=above, follow_symlinks=False)
+    return True
+
+
+def _own(handle: int, owner: int | None, mode: int) -> None:
+    if owner is not None:
+        os.fchown(handle, owner, owner)
+    os.fchmod(handle, mode)

@@ -1,0 +1,287 @@
+"""The copy is the tree: nothing more, nothing else, owned by the workload, bounded, and gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from support.gitrepos import Project, make_project
+
+from agent_pipeline import process
+from agent_pipeline.errors import GitError, StorageError
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.workspace import Workspace, create
+from agent_pipeline.workspace.copy import PREFIX
+
+UID = 10001
+
+
+def readable(_: str) -> bool:
+    return True
+
+
+@contextmanager
+def copy_of(
+    clone: Clone, tree: str, parent: Path, *, may_read: Callable[[str], bool] = readable, disk_mb: int = 64
+) -> Iterator[Workspace]:
+    with create(clone, tree, may_read=may_read, parent=parent, disk_mb=disk_mb, uid=UID) as workspace:
+        yield workspace
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = make_project(
+        tmp_path / "p",
+        {
+            "a.txt": b"1\n",
+            "empty": b"",
+            "crlf.txt": b"a\r\nb\r\n",
+            "src/run.sh": b"#!/bin/sh\n",
+            "secret/key.pem": b"k",
+            ".gitattributes": b"*.txt text eol=lf filter=evil\n",
+        },
+    )
+    made.git("config", "filter.evil.smudge", f"touch {tmp_path}/ran; cat")
+    (made.folder / "link").symlink_to("src/run.sh")
+    (made.folder / "out").symlink_to("/etc/passwd")
+    (made.folder / "src/run.sh").chmod(0o755)
+    made.git("-c", "core.autocrlf=false", "add", "--all")
+    made.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},vendor/lib")
+    made.git("commit", "--quiet", "-m", "more")
+    return made
+
+
+def tree_of(project: Project) -> str:
+    return project.git("rev-parse", "HEAD^{tree}")
+
+
+def test_everything_is_as_in_the_tree(project: Project, tmp_path: Path) -> None:
+    raw = project.raw_tree(("100644", b"crlf.txt", project.blob(b"a\r\nb\r\n")))
+    with copy_of(project.clone, tree_of(project), tmp_path / "runs") as copy:
+        found = {str(path.relative_to(copy.path)) for path in copy.path.rglob("*") if not path.is_dir()}
+        assert found == {
+            "a.txt", "empty", "crlf.txt", "src/run.sh", "secret/key.pem", ".gitattributes", "link", "out"
+        }  # fmt: skip
+        assert (copy.path / "empty").read_bytes() == b""
+        assert (copy.path / "src/run.sh").stat().st_mode & 0o777 == 0o755
+        assert (copy.path / "a.txt").stat().st_mode & 0o777 == 0o644
+        assert os.readlink(copy.path / "out") == "/etc/passwd"  # noqa: PTH115
+        assert list((copy.path / "vendor/lib").iterdir()) == []
+        assert copy.withheld == copy.left_out == ()
+    with copy_of(project.clone, raw, tmp_path / "runs") as copy:
+        assert (copy.path / "crlf.txt").read_bytes() == b"a\r\nb\r\n"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_it_belongs_to_the_workload_and_is_bounded(project: Project, tmp_path: Path) -> None:
+    assert os.geteuid() == 0, "these tests run as root"
+    with copy_of(project.clone, tree_of(project), tmp_path / "runs", disk_mb=4) as copy:
+        assert copy.bounded
+        assert os.path.ismount(copy.path)
+        for path in (copy.path, *copy.path.rglob("*")):
+            assert (path.lstat().st_uid, path.lstat().st_gid) == (UID, UID)
+        flags = os.statvfs(copy.path).f_flag
+        assert flags & os.ST_NOSUID
+        assert flags & os.ST_NODEV
+        assert copy.path.parent.stat().st_mode & 0o777 == 0o710
+        with pytest.raises(OSError, match="No space left"):
+            (copy.path / "big").write_bytes(b"x" * (5 << 20))
+        (copy.path / "big").unlink()
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(20_000):
+                (copy.path / f"f{number}").touch()
+
+
+def test_the_workload_can_write(project: Project, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == 0 and parent != Path("/") and str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    with copy_of(project.clone, tree_of(project), tmp_path / "runs") as copy:
+        script = (
+            "import os, sys; os.setgroups([]); os.setgid(10001); os.setuid(10001); os.chdir(sys.argv[1]);"
+            "open('src/new', 'w').write('x'); open('a.txt', 'a').write('2')"
+        )
+        done = process.run([sys.executable, "-c", script, str(copy.path)], env={"PATH": os.environ["PATH"]})
+        assert done.ok, done.explain()
+        assert (copy.path / "a.txt").read_bytes() == b"1\n2"
+
+
+def test_withheld_paths_are_not_there(project: Project, tmp_path: Path) -> None:
+    with copy_of(
+        project.clone, tree_of(project), tmp_path / "runs", may_read=lambda path: not path.startswith("secret/")
+    ) as copy:
+        assert copy.withheld == ("secret/key.pem",)
+        assert not (copy.path / "secret").exists()
+
+
+def test_names_that_no_directory_holds_are_left_out(project: Project, tmp_path: Path) -> None:
+    blob = project.blob(b"1")
+    inner = project.raw_tree(("100644", b"config", blob))
+    tree = project.raw_tree(
+        ("100644", b"..", blob),
+        ("40000", b".GIT", inner),
+        ("40000", b".git", inner),
+        ("100644", b"a/b", blob),
+        ("100644", b"good\xff\n", blob),
+        ("120000", b"long", project.blob(b"x" * 5000)),
+        ("100644", b"x" * 256, blob),
+    )
+    with copy_of(project.clone, tree, tmp_path / "runs") as copy:
+        assert copy.left_out == ("..", ".GIT/config", ".git/config", "a/b", "long", "x" * 256)
+        assert os.listdir(os.fsencode(copy.path)) == [b"good\xff\n"]  # noqa: PTH208
+
+
+def test_deep_trees_are_cut(project: Project, tmp_path: Path) -> None:
+    tree = project.raw_tree(("100644", b"f", project.blob(b"1")))
+    for _ in range(300):
+        tree = project.raw_tree(("40000", b"d", tree))
+    with copy_of(project.clone, tree, tmp_path / "runs") as copy:
+        assert copy.left_out == ("/".join(["d"] * 300 + ["f"]),)
+
+
+def test_a_link_and_a_directory_of_one_name(project: Project, tmp_path: Path) -> None:
+    """A damaged tree must not lead a file through a link that the same tree brought along."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    inner = project.raw_tree(("100644", b"pwned", project.blob(b"1")))
+    tree = project.raw_tree(("120000", b"a", project.blob(os.fsencode(outside))), ("40000", b"a", inner))
+    with pytest.raises(GitError, match="names a file twice"), copy_of(project.clone, tree, tmp_path / "runs"):
+        pass
+    assert list(outside.iterdir()) == []
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_base_that_does_not_fit(project: Project, tmp_path: Path) -> None:
+    tree = project.raw_tree(*(("100644", b"%d" % i, project.blob(os.urandom(600_000))) for i in range(4)))
+    with (
+        pytest.raises(StorageError, match="does not fit") as raised,
+        copy_of(project.clone, tree, tmp_path / "runs", disk_mb=1),
+    ):
+        pass
+    assert "disk_mb" in (raised.value.hint or "")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_missing_object(project: Project, tmp_path: Path) -> None:
+    tree = project.raw_tree(("100644", b"a", "1" * 40))
+    with pytest.raises(GitError), copy_of(project.clone, tree, tmp_path / "runs"):
+        pass
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_nothing_is_left_whatever_was_made_there(project: Project, tmp_path: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        copy_of(project.clone, tree_of(project), tmp_path / "r") as copy,
+    ):
+        os.mkfifo(copy.path / "fifo")
+        (copy.path / "src").chmod(0)
+        raise RuntimeError("on purpose")
+    assert list((tmp_path / "r").iterdir()) == []
+
+
+def test_unbounded_copies_are_removed_too(project: Project, tmp_path: Path) -> None:
+    """As somebody who is not root: no tmpfs, and hostile permissions in the way of removal."""
+    for parent in (tmp_path, *tmp_path.parents):
+        if str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    os.chown(runs, 12345, 12345)
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(Path.cwd())!r})
+from pathlib import Path
+import pygit2
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.workspace import create
+pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, 0)
+os.setgroups([]); os.setgid(12345); os.setuid(12345)
+clone = Clone.discover(Path({str(project.folder)!r}))
+with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=Path({str(runs)!r}), disk_mb=1, uid=10001) as w:
+    assert not w.bounded
+    assert (w.path / "a.txt").stat().st_uid == 12345
+    here = w.path / "deep"
+    os.mkdir(here); fd = os.open(here, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d" * 50, dir_fd=fd); below = os.open("d" * 50, os.O_RDONLY, dir_fd=fd); os.close(fd); fd = below
+    os.chmod(w.path / "src", 0); os.chmod(here, 0o400); os.chmod(w.path, 0o500)
+"""
+    done = process.run([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
+    assert done.ok, done.explain()
+    assert list(runs.iterdir()) == []
+
+
+def test_a_parent_that_cannot_be_made(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StorageError, match="cannot make a directory"),
+        copy_of(project.clone, "x", tmp_path / "file" / "x"),
+    ):
+        pass
+
+
+def test_two_copies_at_once(project: Project, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(copy_of(project.clone, tree_of(project), tmp_path / "r")) for _ in range(2))
+        assert one.path != two.path
+        (one.path / "a.txt").write_bytes(b"x")
+        assert (two.path / "a.txt").read_bytes() == b"1\n"
+    assert list((tmp_path / "r").iterdir()) == []
+
+
+def test_what_a_killed_process_leaves_is_recognisable(project: Project, tmp_path: Path) -> None:
+    script = f"""
+import sys, time; sys.path.insert(0, {str(Path.cwd())!r})
+from pathlib import Path
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.workspace import create
+clone = Clone.discover(Path({str(project.folder)!r}))
+with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=Path({str(tmp_path / "r")!r}), disk_mb=1, uid=10001) as w:
+    print("ready", flush=True); time.sleep(60)
+"""
+    child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
+    assert child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout.readline() == b"ready\n"
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    child.stdin.close()
+    (left,) = (tmp_path / "r").iterdir()
+    assert left.name.startswith(PREFIX)
+    assert stat.S_ISDIR(left.lstat().st_mode)
+    assert process.run(["umount", str(left / "files")], env={"PATH": os.environ["PATH"]}).ok
+
+
+def test_interrupted_with_ctrl_c(project: Project, tmp_path: Path) -> None:
+    script = f"""
+import sys, time; sys.path.insert(0, {str(Path.cwd())!r})
+from pathlib import Path
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.workspace import create
+clone = Clone.discover(Path({str(project.folder)!r}))
+print("ready", flush=True)
+while True:
+    with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=Path({str(tmp_path / "r")!r}), disk_mb=1, uid=10001):
+        pass
+"""
+    for pause in (0.05, 0.11, 0.17):
+        child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(pause)
+        os.kill(child.pid, signal.SIGINT)
+        assert child.wait(timeout=10) != 0
+        child.stdout.close()
+        child.stdin.close()
+        assert list((tmp_path / "r").iterdir()) == []
