@@ -26,9 +26,8 @@ def main() -> None:
         result = importlib.import_module(f"benchmarks.{WHERE[name]}").ALL[name]()
         results.append(result.document())
         if not arguments.json:
-            print(
-                f"{name:<14} {result.ours:>10.3f} {result.peer:>10.3f} {result.ratio:>8.3f}  {result.unit}    {result.peer_name}"
-            )
+            figures = f"{result.ours:>10.3f} {result.peer:>10.3f} {result.ratio:>8.3f}  {result.unit:<4}"
+            print(f"{name:<14} {figures}  {result.peer_name}")
     if arguments.json:
         print(json.dumps(results[0] if len(arguments.names) == 1 else {"results": results}, indent=2))
 

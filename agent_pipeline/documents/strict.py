@@ -19,7 +19,9 @@ from agent_pipeline.errors import SchemaError
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 64
 MAX_INTEGER: Final = (1 << 53) - 1
-_QUOTE, _BACKSLASH = b'"\\'
+# A string, or one that never ends: what is left over hides no bracket from the parser.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|$)', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
