@@ -22,7 +22,7 @@ from agent_pipeline.mediator.events import Sink
 
 RETRIES: Final = 4  # of one request, by the SDK, before an answer begins
 RESENDS: Final = 2  # of one turn, by us, when an answer breaks off
-_PAUSE: Final = 0.5
+_PAUSE: Final = 0.25
 
 
 class Claude:

@@ -36,8 +36,8 @@ class Recorder:
         self.add({"type": "note", "event": event, "detail": detail})
 
     def end(self, outcome: Outcome, detail: str) -> None:
-        """Write the end record, once; a transcript that has ended stays as it is."""
-        if self._ended:
+        """Write the end record, once; a transcript that has ended, or never began, stays as it is."""
+        if self._ended or not self._lines:
             return
         self._ended = True
         record: dict[str, Any] = {"type": "end", "outcome": str(outcome), "records": self.records + 1}

@@ -2,8 +2,8 @@
 
 Ends of a run are outcomes. Raised are: `UsageError` (no key, no such prompt), `PolicyError` (endpoint, model or prompt
 not listed), `ModelError` (unreachable, refused, cut off), `CheckError` (a recording that does not fit), `SandboxError`
-(the sandbox is gone). Whatever is raised, an interrupt included, the transcript gets its end record first, and
-`Job.record` has seen every line of it.
+(the sandbox is gone). Whatever is raised, an interrupt included, a transcript that has begun gets its
+end record first, and `Job.record` has seen every line of it.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def translated(model: str) -> Iterator[None]:
             hint="look at the network and at ANTHROPIC_BASE_URL, then try again",
         ) from error
     except anthropic.AnthropicError as error:
-        raise ModelError(f"the model's answer could not be read: {_clean(str(error))}") from error
+        raise ModelError(
+            f"the model's answer could not be read: {_clean(str(error))}", hint="look at ANTHROPIC_BASE_URL"
+        ) from error
     except httpx2.HTTPError as error:
         raise MalformedError(f"the connection broke off: {str(error) or type(error).__name__}") from error
     except _STUMBLES as error:
@@ -63,7 +65,7 @@ def _status(error: anthropic.APIStatusError, model: str) -> Exception:
         kind = error.type or "error"
         if kind in _PASSING:
             return MalformedError(f"the answer broke off with {kind}: {said}")
-        return ModelError(f"the model's answer broke off with {kind}: {said}")
+        return ModelError(f"the model's answer broke off with {kind}: {said}", hint=_HINTS[400])
     if error.status_code == _TOO_LARGE:
         return Stopped(Outcome.CONTEXT, f"the endpoint takes no request as long as this one: {said}")
     if error.status_code in _REDIRECT:

@@ -15,9 +15,10 @@ _PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
         "private key",
         re.compile(
-            r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----.{0,16384}?"
-            r"(?:-----END (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----|\Z)",
-            re.DOTALL,
+            r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+            r"(?:\s{0,4}(?:Proc-Type|DEK-Info|Version|Comment):[^\n]{0,200}\n){0,4}"
+            r"[A-Za-z0-9+/=\s\\\"',]{40,16384}"  # the body alone would do; a cut-off key has no end
+            r"(?:-----END (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?"
         ),
     ),
     ("model provider key", re.compile(r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{20,400}")),

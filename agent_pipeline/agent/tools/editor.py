@@ -203,8 +203,9 @@ def _around(text: str, start: int, old: str, new: str, margin: int = 3) -> str:
     after = text[:start] + new + text[start + len(old) :]
     first = max(1, after.count("\n", 0, start) + 1 - margin)
     last = after.count("\n", 0, start + len(new)) + 1 + margin
-    lines = show(after.encode("utf-8", "surrogateescape")).split("\n")
-    return "\n".join(f"{number:6}\t{line}" for number, line in enumerate(lines[first - 1 : last], first))
+    lines = _lines(show(after.encode("utf-8", "surrogateescape")))
+    shown = [f"{number:6}\t{line.rstrip(chr(10))}" for number, line in enumerate(lines[first - 1 : last], first)]
+    return "\n".join(shown) or "(empty file)"
 
 
 def _ends(text: str, *, crlf: bool) -> str:
