@@ -95,8 +95,12 @@ def test_it_belongs_to_the_workload_and_is_bounded(project: Project, tmp_path: P
             (copy.path / "big").write_bytes(b"x" * (5 << 20))
         (copy.path / "big").unlink()
         with pytest.raises(OSError, match="No space left"):
-            for number in range(20_000):
-                (copy.path / f"f{number}").touch()
+            _fill(copy.path)
+
+
+def _fill(folder: Path) -> None:
+    for number in range(20_000):
+        (folder / f"f{number}").touch()
 
 
 def test_the_workload_can_write(project: Project, tmp_path: Path) -> None:
@@ -177,14 +181,18 @@ def test_a_missing_object(project: Project, tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def _break(folder: Path) -> None:
+    os.mkfifo(folder / "fifo")
+    (folder / "src").chmod(0)
+    raise RuntimeError("on purpose")
+
+
 def test_nothing_is_left_whatever_was_made_there(project: Project, tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="on purpose"),
         copy_of(project.clone, tree_of(project), tmp_path / "r") as copy,
     ):
-        os.mkfifo(copy.path / "fifo")
-        (copy.path / "src").chmod(0)
-        raise RuntimeError("on purpose")
+        _break(copy.path)
     assert list((tmp_path / "r").iterdir()) == []
 
 
@@ -206,7 +214,8 @@ from agent_pipeline.workspace import create
 pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, 0)
 os.setgroups([]); os.setgid(12345); os.setuid(12345)
 clone = Clone.discover(Path({str(project.folder)!r}))
-with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=Path({str(runs)!r}), disk_mb=1, uid=10001) as w:
+runs = Path({str(runs)!r})
+with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, disk_mb=1, uid=10001) as w:
     assert not w.bounded
     assert (w.path / "a.txt").stat().st_uid == 12345
     here = w.path / "deep"
@@ -245,7 +254,8 @@ from pathlib import Path
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.workspace import create
 clone = Clone.discover(Path({str(project.folder)!r}))
-with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=Path({str(tmp_path / "r")!r}), disk_mb=1, uid=10001) as w:
+runs = Path({str(tmp_path / "r")!r})
+with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, disk_mb=1, uid=10001) as w:
     print("ready", flush=True); time.sleep(60)
 """
     child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
@@ -269,9 +279,10 @@ from pathlib import Path
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.workspace import create
 clone = Clone.discover(Path({str(project.folder)!r}))
+runs = Path({str(tmp_path / "r")!r})
 print("ready", flush=True)
 while True:
-    with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=Path({str(tmp_path / "r")!r}), disk_mb=1, uid=10001):
+    with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, disk_mb=1, uid=10001):
         pass
 """
     for pause in (0.05, 0.11, 0.17):
