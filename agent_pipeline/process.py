@@ -136,11 +136,11 @@ def run(  # noqa: PLR0913 - the whole contract of a command in one place
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
-    try:
+    # A command that does not want its input is no error; its exit code says what that means.
+    with contextlib.suppress(OSError):
         pipe.write(data)
+    with contextlib.suppress(OSError):
         pipe.close()
-    except (BrokenPipeError, OSError):
-        return  # the command did not want its input; its exit code says what that means
 
 
 def spawn(

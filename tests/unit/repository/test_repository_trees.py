@@ -184,9 +184,20 @@ def hostile_trees(project: Project) -> dict[str, str]:
 
 
 HOSTILE = (
-    "link", "submodule", "git directory", "git directory in capitals", "git directory, invisible", "short name", "parent",
-    "slash", "twice", "link and directory", "no UTF-8", "control character", "modules",
-)  # fmt: skip
+    "link",
+    "submodule",
+    "git directory",
+    "git directory in capitals",
+    "git directory, invisible",
+    "short name",
+    "parent",
+    "slash",
+    "twice",
+    "link and directory",
+    "no UTF-8",
+    "control character",
+    "modules",
+)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
