@@ -8,8 +8,10 @@ readers of tar archives can see different things in it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,7 +34,10 @@ _DIRECTORIES: Final = ("dev", "etc", "home", "opt", "proc", "run", "sys", "tmp",
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A directory, a file with its content (in memory, or `size` bytes at `offset` of the file `source`), or a link."""
+    """A directory, a link, or a file with its content.
+
+    The content is in memory, or `size` bytes at `offset` of the open file `source`, or `size` bytes in `file`.
+    """
 
     path: str
     kind: bytes
@@ -40,6 +45,7 @@ class Entry:
     content: bytes = b""
     link: str = ""
     source: IO[bytes] | None = None
+    file: Path | None = None
     offset: int = 0
     size: int = 0
 
@@ -48,15 +54,21 @@ class Entry:
         info = tarfile.TarInfo(self.path)
         info.type, info.mtime, info.linkname = self.kind, EPOCH, self.link
         info.mode = {DIRECTORY: 0o755, LINK: 0o777}.get(self.kind, 0o755 if self.executable else 0o644)
-        info.size = (self.size if self.source is not None else len(self.content)) if self.kind == FILE else 0
+        if self.kind == FILE:
+            info.size = len(self.content) if self.source is None and self.file is None else self.size
         return info
 
-    def open(self) -> IO[bytes]:
-        """Return the content as a file."""
-        if self.source is None:
-            return io.BytesIO(self.content)
-        self.source.seek(self.offset)
-        return self.source
+    @contextlib.contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """Give the content as a file."""
+        if self.file is not None:
+            with open_plain(self.file) as opened:
+                yield opened
+        elif self.source is not None:
+            self.source.seek(self.offset)
+            yield self.source
+        else:
+            yield io.BytesIO(self.content)
 
 
 class _Hashed:
@@ -84,8 +96,14 @@ def write(entries: Iterable[Entry], file: IO[bytes] | None) -> str:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="strict") as tar:  # type: ignore[call-overload]
         for path in sorted(found, key=_key):
             entry = found[path]
-            tar.addfile(entry.header(), entry.open() if entry.kind == FILE else None)
+            with entry.open() as content:
+                tar.addfile(entry.header(), content if entry.kind == FILE else None)
     return out.digest.hexdigest()
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a file that must be one: never a link, and never waiting for a pipe."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def _key(path: str) -> list[bytes]:
