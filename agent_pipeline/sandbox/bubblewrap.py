@@ -18,7 +18,7 @@ from agent_pipeline import process
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import AgentPipelineError, SandboxError
-from agent_pipeline.sandbox import cgroups, guard, layout, posture, seccomp
+from agent_pipeline.sandbox import cgroups, guard, intents, layout, posture, seccomp
 from agent_pipeline.sandbox.cell import Cell
 from agent_pipeline.sandbox.contract import UID, WORKSPACE, Spec
 from agent_pipeline.sandbox.session import Session, greet
@@ -91,14 +91,8 @@ class Bubblewrap:
         if not layout.disk_is_bounded(spec.workspace, spec.bounds.disk_mb):
             missing += ("disk",)
         layout.refuse_unenforced(spec, missing)
-        group = cgroups.create(spec.run, spec.bounds, self._hierarchies) if self._held else None
         env = layout.environment(spec.image)
-        try:
-            cell = Cell(["bwrap", *arguments(rootfs, spec, env)], spec, group)
-        except BaseException:
-            if group is not None:
-                group.remove()
-            raise
+        cell = self._launch(["bwrap", *arguments(rootfs, spec, env)], spec)
         try:
             return self._prove(cell, spec, env, missing)
         except BaseException as error:
@@ -106,6 +100,20 @@ class Bubblewrap:
             if isinstance(error, SandboxError) and reason:
                 raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
             raise
+
+    def _launch(self, command: list[str], spec: Spec) -> Cell:
+        """Make the control group and launch `command` in it; from then on its guard removes the group."""
+        intents.sweep(self._config.runs, {"group": cgroups.remove})
+        if not self._held:
+            return Cell(command, spec, None)
+        name = cgroups.label(spec.run)
+        with intents.intent(self._config.runs, "group", cgroups.places(name, self._hierarchies)):
+            group = cgroups.create(name, spec.bounds, self._hierarchies)
+            try:
+                return Cell(command, spec, group)
+            except BaseException:
+                group.remove()
+                raise
 
     def _prove(self, cell: Cell, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...]) -> Session:
         processes = spec.bounds.pids if "pids" in missing else None
@@ -205,6 +213,6 @@ def reachable(path: Path) -> None:
         mine = found.st_mode & (stat.S_IXUSR if found.st_uid == UID else stat.S_IXOTH)
         if not mine:
             raise SandboxError(
-                f"{path} is not reachable for the sandbox's user (uid {UID}): {folder} has mode {found.st_mode & 0o777:03o}",
+                f"{path} is not reachable for the sandbox's user (uid {UID}): {folder} is closed to others",
                 hint=f"`chmod o+x {folder}`, or keep the cache elsewhere with AGENT_PIPELINE_CACHE",
             )

@@ -16,7 +16,7 @@ from agent_pipeline.sandbox import cgroups, guard, layout, seccomp
 from agent_pipeline.sandbox.contract import Spec
 from agent_pipeline.sandbox.links import PipeLink
 
-_INFO: Final = re.compile(rb'"child-pid"\s*:\s*([0-9]+)')
+_INFO: Final = re.compile(rb'"child-pid"\s*:\s*([0-9]+)[^}]*}')  # to its end: bubblewrap dies of a pipe that closes
 _PATIENCE: Final = 5.0
 
 

@@ -96,20 +96,38 @@ def _hierarchy(version: int, mount: Path, own: str, names: str) -> Hierarchy:
 def enforceable(found: Sequence[Hierarchy]) -> tuple[str, ...]:
     """Return the controllers with which this process can bound another, found out by making and removing a group."""
     try:
-        group = create("probe", Bounds(memory_mb=64, pids=16, cpus="1", disk_mb=0, seconds=1), found)
+        group = create(label("probe"), Bounds(memory_mb=64, pids=16, cpus="1", disk_mb=0, seconds=1), found)
     except SandboxError:
         return ()
     group.remove()
     return group.controllers
 
 
+def label(name: str) -> str:
+    """Return a fresh name for a group."""
+    return f"{PREFIX}{name}.{secrets.token_hex(4)}"
+
+
+def places(name: str, found: Sequence[Hierarchy]) -> tuple[str, ...]:
+    """Return the directories that `create` may make for the group `name`."""
+    return tuple(str(parent / name) for hierarchy in found for parent in _parents(hierarchy))
+
+
+def remove(place: str) -> None:
+    """Remove one directory of a group that lost its owner, if it is there. Raises `SandboxError`."""
+    if Path(place).name.startswith(PREFIX):
+        Group((Path(place),), ()).remove()
+
+
 def create(name: str, bounds: Bounds, found: Sequence[Hierarchy]) -> Group:
-    """Make a group with `bounds`, as far as this process may. Raises `SandboxError` when nothing can be made at all."""
-    label = f"{PREFIX}{name}.{secrets.token_hex(4)}"
+    """Make the group `name` with `bounds`, as far as this process may.
+
+    Raises `SandboxError` when nothing can be made at all.
+    """
     folders: list[Path] = []
     held: list[str] = []
     for hierarchy in found:
-        folder, controllers = _make(hierarchy, label, bounds)
+        folder, controllers = _make(hierarchy, name, bounds)
         if folder is not None:
             folders.append(folder)
             held += controllers
@@ -118,14 +136,14 @@ def create(name: str, bounds: Bounds, found: Sequence[Hierarchy]) -> Group:
     return Group(tuple(folders), tuple(name for name in CONTROLLERS if name in held))
 
 
-def _make(hierarchy: Hierarchy, label: str, bounds: Bounds) -> tuple[Path | None, tuple[str, ...]]:
+def _make(hierarchy: Hierarchy, name: str, bounds: Bounds) -> tuple[Path | None, tuple[str, ...]]:
     for parent in _parents(hierarchy):
-        folder = parent / label
+        folder = parent / name
         try:
             folder.mkdir()
         except OSError:
             continue
-        held = tuple(name for name in hierarchy.controllers if _set(folder, _values(hierarchy.version, name, bounds)))
+        held = tuple(one for one in hierarchy.controllers if _set(folder, _values(hierarchy.version, one, bounds)))
         if held and os.access(folder / "cgroup.procs", os.W_OK):
             return folder, held
         folder.rmdir()
@@ -133,22 +151,27 @@ def _make(hierarchy: Hierarchy, label: str, bounds: Bounds) -> tuple[Path | None
 
 
 def _parents(hierarchy: Hierarchy) -> Sequence[Path]:
-    """Return where a group may be made: in version 2, the nearest that hands controllers down."""
+    """Return where a group may be made: in version 2, the nearest that hands down most controllers."""
     if hierarchy.version == 1:
         return (hierarchy.own,)
     candidates = [hierarchy.own, *hierarchy.own.parents]
     inside = [folder for folder in candidates if folder.is_relative_to(hierarchy.mount)]
-    return [folder for folder in inside if _hands_down(folder, hierarchy.controllers)]
+    given = {folder: len(_handed_down(folder, hierarchy.controllers)) for folder in inside}
+    return sorted((folder for folder in inside if given[folder]), key=lambda folder: -given[folder])
 
 
-def _hands_down(folder: Path, controllers: Sequence[str]) -> bool:
+def _handed_down(folder: Path, wanted: Sequence[str]) -> set[str]:
+    """Return those of `wanted` that groups below `folder` get, after asking for the rest."""
     control = folder / "cgroup.subtree_control"
-    with contextlib.suppress(OSError):
-        control.write_text(" ".join(f"+{name}" for name in controllers))
     try:
-        return bool(set(control.read_text().split()) & set(controllers))
+        there = set(control.read_text().split())
+        if not set(wanted) <= there:
+            with contextlib.suppress(OSError):
+                control.write_text(" ".join(f"+{name}" for name in wanted))
+            there = set(control.read_text().split())
     except OSError:
-        return False
+        return set()
+    return there & set(wanted)
 
 
 def _values(version: int, controller: str, bounds: Bounds) -> Mapping[str, str]:

@@ -19,8 +19,8 @@ from agent_pipeline import clock
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import layout, posture, seccomp
-from agent_pipeline.sandbox.contract import HOME, UID, WORKSPACE, Spec
+from agent_pipeline.sandbox import intents, layout, posture, seccomp
+from agent_pipeline.sandbox.contract import HOME, WORKSPACE, Spec
 from agent_pipeline.sandbox.links import AttachedLink
 from agent_pipeline.sandbox.session import Session, greet
 from agent_pipeline.sandbox.starting import to_its_end
@@ -29,7 +29,6 @@ NAME: Final = "docker"
 LABEL: Final = "agent-pipeline"
 _WORKING, _ENDING = 60, 10  # seconds that the engine has for a call
 _GONE: Final = 15.0
-_LOCAL: Final = ("http+docker://localhost", "http+unix://")
 
 
 class Docker:
@@ -42,8 +41,12 @@ class Docker:
         self._config = config
 
     @cached_property
-    def _client(self) -> Any:  # noqa: ANN401 - docker.APIClient, imported late
+    def _sdk(self) -> Any:  # noqa: ANN401 - docker.DockerClient, imported late
         return _connect(_WORKING)
+
+    @property
+    def _client(self) -> Any:  # noqa: ANN401 - docker.APIClient: what the SDK's comfortable half has no words for
+        return self._sdk.api
 
     @cached_property
     def _info(self) -> dict[str, Any]:
@@ -56,8 +59,6 @@ class Docker:
             info = self._info
         except SandboxError as error:
             return error.message
-        if not self._client.base_url.startswith(_LOCAL):
-            return "the Docker engine is on another host, and this version needs one on this host"
         if info.get("OSType") != "linux":
             return f"the Docker engine runs {info.get('OSType')} containers; Linux is needed"
         if not any(str(option).startswith("name=seccomp") for option in info.get("SecurityOptions") or ()):
@@ -68,7 +69,7 @@ class Docker:
         """Return the bounds that the engine says it cannot hold, and disk without root."""
         controllers = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpu": "CpuCfsQuota"}
         missing = [name for name, key in controllers.items() if not self._info.get(key)]
-        return tuple(missing) if layout.owner() == UID else (*missing, "disk")
+        return tuple(missing) if layout.is_root() else (*missing, "disk")
 
     def start(self, spec: Spec) -> Session:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""
@@ -81,17 +82,19 @@ class Docker:
         if not layout.disk_is_bounded(spec.workspace, spec.bounds.disk_mb):
             missing += ("disk",)
         layout.refuse_unenforced(spec, missing)
-        image = docker_load.ensure(self._client, spec.image)
+        image = docker_load.ensure(self._sdk, spec.image)
         env = layout.environment(spec.image)
         container = Container(self._client, f"agent-pipeline-{spec.run}-{secrets.token_hex(4)}")
-        try:
-            container.start(_configuration(self._client, container.name, spec, image))
-            return self._prove(container, spec, env, missing)
-        except BaseException as error:
-            reason = container.end()
-            if isinstance(error, SandboxError) and reason:
-                raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
-            raise
+        intents.sweep(self._config.runs, {"container": remove})
+        with intents.intent(self._config.runs, "container", (container.name,)):
+            try:
+                container.start(_configuration(self._client, container.name, spec, image))
+                return self._prove(container, spec, env, missing)
+            except BaseException as error:
+                reason = container.end()
+                if isinstance(error, SandboxError) and reason:
+                    raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
+                raise
 
     def _prove(self, container: Container, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...]) -> Session:
         link = container.link
@@ -156,9 +159,9 @@ class Container:
         with contextlib.closing(client):
             while clock.monotonic() < until:
                 try:
-                    state = client.inspect_container(self.name)["State"]
+                    state = client.api.inspect_container(self.name)["State"]
                     reason = "it ran out of memory" if state.get("OOMKilled") else reason
-                    client.remove_container(self.name, force=True, v=True)
+                    client.api.remove_container(self.name, force=True, v=True)
                 except NotFound:
                     return reason
                 except (APIError, OSError):
@@ -168,12 +171,23 @@ class Container:
         )
 
 
-def _connect(seconds: int) -> Any:  # noqa: ANN401 - docker.APIClient, imported late
-    """Return a client of the engine that the environment names. Raises `SandboxError`."""
-    from docker import APIClient  # noqa: PLC0415 - 200 ms that the command line does not need
+def remove(name: str) -> None:
+    """Remove a container that lost its owner before it was started, if it is there. Raises `SandboxError`."""
+    Container(None, name).end()
+
+
+def _connect(seconds: int) -> Any:  # noqa: ANN401 - docker.DockerClient, imported late
+    """Return a client of the engine that the environment names, on this host only. Raises `SandboxError`."""
+    from docker import DockerClient  # noqa: PLC0415 - 200 ms that the command line does not need
     from docker.utils import kwargs_from_env  # noqa: PLC0415 - the same
 
-    return _asking(lambda: APIClient(version="auto", timeout=seconds, **kwargs_from_env()))
+    address = kwargs_from_env().get("base_url")
+    if address is not None and not address.startswith("unix://"):
+        raise SandboxError(
+            "the Docker engine that DOCKER_HOST names is not on this host, where the workspace is",
+            hint="unset DOCKER_HOST, or give it the socket of an engine on this host",
+        )
+    return _asking(lambda: DockerClient(base_url=address, version="auto", timeout=seconds))
 
 
 def _asking(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the engine answers

@@ -26,7 +26,8 @@ from agent_pipeline.sandbox.contract import UID
 TOOLS: Final = ("sh", "setpriv", "prlimit", "bwrap")
 
 # $1 is the number of control group directories, which follow; then the command. A background job gets /dev/null as
-# stdin, so the real one goes around it; the guard itself must not hold it, or PID 1 would never see its end.
+# stdin, so the real one goes around it; the guard itself must not hold it, or PID 1 would never see its end. PID 1 ends
+# by itself when we are gone, and the guard waits a moment for that: killed too early, bubblewrap leaves a child behind.
 _GUARD: Final = """
 exec 3<&0 0</dev/null
 count=$1; shift; groups=; n=0
@@ -37,12 +38,15 @@ while [ $n -lt $count ]; do groups="$groups $1"; shift; n=$((n + 1)); done
 ) &
 child=$!
 exec 3<&- 1>/dev/null
-trap 'kill -KILL $child 2>/dev/null' TERM INT HUP
+trap 'sleep 0.5; kill -KILL $child 2>/dev/null' TERM INT HUP
 while kill -0 $child 2>/dev/null; do wait $child; done
 tries=0
 for group in $groups; do
-  until rmdir "$group" 2>/dev/null || [ ! -d "$group" ] || [ $tries -ge 100 ]; do sleep 0.05; tries=$((tries + 1)); done
-done
+  until rmdir "$group" 2>/dev/null || [ ! -d "$group" ] || [ $tries -ge 100 ]; do
+    while read -r pid; do [ "$pid" -gt 1 ] && kill -KILL "$pid"; done <"$group/cgroup.procs"
+    sleep 0.05; tries=$((tries + 1))
+  done
+done 2>/dev/null
 """
 
 

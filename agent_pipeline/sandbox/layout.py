@@ -37,7 +37,7 @@ def environment(image: Image) -> dict[str, str]:
     """
     try:
         document = json.loads((image.folder / "config.json").read_bytes())
-        return dict(pair.split("=", 1) for pair in document["config"]["Env"])
+        return dict(str(pair).split("=", 1) for pair in document["config"]["Env"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SandboxError(
             f"the configuration of image {image.name} ({image.identity[:12]}) cannot be read",

@@ -116,7 +116,7 @@ def _normalise(report: Mapping[str, str]) -> dict[str, str]:
     normal = dict(report)
     for name in _NAMESPACES:
         key = f"namespace.{name}"
-        if key in normal:
+        if re.fullmatch(rf"{name}:\[[0-9]+\]", normal.get(key, "")):
             normal[key] = "shared" if normal[key] == str(Path(f"/proc/self/ns/{name}").readlink()) else "private"
     lines = [_mount_line(line) for line in report.get("mounts", "").splitlines()]
     normal["mounts"] = "\n".join(sorted(lines))

@@ -12,12 +12,12 @@ _T = TypeVar("_T")
 
 @cache
 def _starter() -> ThreadPoolExecutor:
-    """Return the one thread that starts sandboxes; it lives as long as the program.
+    """Return the threads that start sandboxes; they live as long as the program.
 
     The kernel's "die with the parent" means the thread that started the child: from a short-lived thread it would
     kill a healthy sandbox.
     """
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="sandbox-starter")
 
 
 def to_its_end(call: Callable[[], _T], undo: Callable[[_T], object]) -> _T:
@@ -26,6 +26,6 @@ def to_its_end(call: Callable[[], _T], undo: Callable[[_T], object]) -> _T:
     try:
         return future.result()
     except BaseException:
-        if not future.done() or future.exception() is None:
+        if not future.cancel() and future.exception() is None:  # which waits for its end
             undo(future.result())
         raise

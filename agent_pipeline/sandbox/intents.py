@@ -1,0 +1,125 @@
+"""What is about to be made and could outlive a `kill -9`: written down first, taken back once something else guards it.
+
+A container that was created but not started, a control group that nobody joined: nothing ends these by itself. An
+intent is a file in the runs directory, locked by whoever wrote it; a lock that can be had means that its owner is
+dead (no process number is ever compared), and a sweep removes what it names: the watcher's, which wakes up when we
+die, or the next start's. Only the caller's own directory is looked at, so nothing of another user's or of a living
+run's is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from agent_pipeline import process
+from agent_pipeline.errors import StorageError
+
+_WRITTEN, _BEING_WRITTEN = ".intent", ".intent-new"
+_TRIES: Final = 5
+# Costs a millisecond; what it may have to start is Python, and only once we are dead: `read` fails at the pipe's end.
+_WATCHER: Final = 'read -r done || exec "$@"'
+
+
+@contextlib.contextmanager
+def intent(folder: Path, kind: str, names: Sequence[str]) -> Iterator[None]:
+    """Write down that `names` of `kind` are about to be made; forget it when the block is left alive.
+
+    Raises `StorageError` when it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path, descriptor = _write(folder, kind, names)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: {error.strerror}", hint="make the cache directory writable, or set AGENT_PIPELINE_CACHE"
+        ) from error
+    try:
+        with _watched(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _watched(folder: Path) -> Iterator[None]:
+    """Have a process wait for our death, and then sweep `folder`."""
+    package = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "agent_pipeline.sandbox.sweep", str(folder)]
+    env = {"PYTHONPATH": str(package)} | process.inherited("PATH", "DOCKER_HOST", "HOME")
+    watcher = process.spawn(["sh", "-c", _WATCHER, "sandbox-watcher", *command], env=env)
+    assert watcher.stdin is not None and watcher.stdout is not None  # noqa: S101, PT018
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            watcher.stdin.write(b"done\n")
+            watcher.stdin.flush()
+        watcher.wait()
+        for pipe in (watcher.stdin, watcher.stdout):
+            pipe.close()
+
+
+def sweep(folder: Path, removers: dict[str, Callable[[str], None]]) -> tuple[str, ...]:
+    """Remove what dead owners left, each name by the remover of its kind; return the names.
+
+    An intent of a kind without remover stays, as does one whose remover raises.
+    """
+    removed: list[str] = []
+    for path in sorted(folder.glob(f"*{_WRITTEN}*")) if folder.is_dir() else ():
+        with _dead(path) as text:
+            if text is None:
+                continue
+            kind, *names = text.splitlines() or [""]
+            if path.suffix == _WRITTEN and kind not in removers:
+                continue
+            for name in names if path.suffix == _WRITTEN else ():
+                removers[kind](name)
+                removed.append(name)
+            path.unlink(missing_ok=True)
+    return tuple(removed)
+
+
+def _write(folder: Path, kind: str, names: Sequence[str]) -> tuple[Path, int]:
+    for _ in range(_TRIES):
+        name = secrets.token_hex(8)
+        new, path = folder / f"{name}{_BEING_WRITTEN}", folder / f"{name}{_WRITTEN}"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.write(descriptor, "\n".join((kind, *names)).encode())
+            new.rename(path)
+        except FileNotFoundError:  # a sweep came between making and locking it
+            os.close(descriptor)
+            continue
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return path, descriptor
+    raise FileNotFoundError(2, "intents vanish as they are written")
+
+
+@contextlib.contextmanager
+def _dead(path: Path) -> Iterator[str | None]:
+    """Hold the lock of an intent whose owner is dead, and hand out its text; None when the owner lives."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        yield None
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield None
+    else:
+        yield os.read(descriptor, 1 << 16).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,27 @@
+"""Removing what runs that died at a bad moment left behind. Also a program: the watcher of `intents` starts it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.sandbox import cgroups, docker, intents
+
+
+def sweep(runs: Path) -> tuple[str, ...]:
+    """Remove what dead owners of `runs` left, with either engine; return the names. Raises `SandboxError`."""
+    return intents.sweep(runs, {"group": cgroups.remove, "container": docker.remove})
+
+
+def main() -> int:
+    """Sweep the directory that the first argument names."""
+    try:
+        sweep(Path(sys.argv[1]))
+    except AgentPipelineError:
+        return 3  # nobody is listening any more; what stays is named in its intent, for the next start
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
