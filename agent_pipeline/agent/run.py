@@ -17,6 +17,7 @@ from agent_pipeline.agent import command, endpoint, prompts
 from agent_pipeline.agent.job import Job
 from agent_pipeline.agent.outcome import Outcome, RunOutcome
 from agent_pipeline.agent.play import opening, play, prepare, result
+from agent_pipeline.agent.prompts import FrozenPrompt
 from agent_pipeline.agent.recorded import Recorded, Recording
 from agent_pipeline.agent.recorder import Recorder
 from agent_pipeline.agent.wire import tools_digest
@@ -76,13 +77,19 @@ def _check_claude(job: Job) -> str:
             f"the policy does not allow the model `{engine.model}` (models.allow)",
             hint=f"it allows: {', '.join(models.allow) or 'none'}",
         )
-    if not rules.matches_any(models.prompts, engine.prompt):
-        raise PolicyError(
-            f"the policy does not allow the prompt `{engine.prompt}` (models.prompts)",
-            hint=f"it allows: {', '.join(models.prompts) or 'none'}",
-        )
-    prompts.load(engine.prompt)
+    _prompt(job, engine.prompt)
     return endpoint.allowed(job.policy, job.base_url or endpoint.DEFAULT)
+
+
+def _prompt(job: Job, name: str) -> FrozenPrompt:
+    """Return the prompt `name` when the policy lists it."""
+    listed = job.policy.models.prompts
+    if not rules.matches_any(listed, name):
+        raise PolicyError(
+            f"the policy does not allow the prompt `{name}` (models.prompts)",
+            hint=f"it allows: {', '.join(listed) or 'none'}",
+        )
+    return prompts.load(name)
 
 
 def _run_claude(job: Job, sandbox: Sandbox, recorder: Recorder) -> RunOutcome:
@@ -90,7 +97,7 @@ def _run_claude(job: Job, sandbox: Sandbox, recorder: Recorder) -> RunOutcome:
 
     origin, model = _check_claude(job), str(job.request.engine.model)
     budget = Budget(job.request.limits, job.policy.limits.tokens, price_of(model))
-    stage = prepare(job, sandbox, prompts.load(str(job.request.engine.prompt)), budget, recorder)
+    stage = prepare(job, sandbox, _prompt(job, str(job.request.engine.prompt)), budget, recorder)
     source = Claude(
         api_key=job.api_key,
         base_url=job.base_url or endpoint.DEFAULT,
@@ -110,25 +117,34 @@ def _run_claude(job: Job, sandbox: Sandbox, recorder: Recorder) -> RunOutcome:
 def _recording(job: Job) -> Recording:
     if job.recording is None:
         raise UsageError("the engine recorded has nothing to play", hint="name a transcript with --transcript FILE")
-    recording = Recording(job.recording)
-    named = job.request.engine.transcript
-    if named is not None and named != recording.sha256:
+    recording, engine = Recording(job.recording), job.request.engine
+    if engine.transcript is not None and engine.transcript != recording.sha256:
         raise CheckError(
-            f"the transcript is {recording.sha256}, but the request names {named}",
+            f"the transcript is {recording.sha256}, but the request names {engine.transcript}",
             hint="play the file that the request was made with",
         )
-    prompts.load(recording.prompt)
+    if engine.prompt is not None and engine.prompt != recording.prompt:
+        raise CheckError(
+            f"the recording was made with the prompt {recording.prompt}, but the request names {engine.prompt}",
+            hint=f"ask with --prompt {recording.prompt}",
+        )
+    _prompt(job, recording.prompt)
     return recording
 
 
 def _run_recorded(job: Job, sandbox: Sandbox, recorder: Recorder) -> RunOutcome:
     recording = _recording(job)
     budget = Budget(job.request.limits, job.policy.limits.tokens, price=None)
-    stage = prepare(job, sandbox, prompts.load(recording.prompt), budget, recorder)
+    stage = prepare(job, sandbox, _prompt(job, recording.prompt), budget, recorder)
     recording.check_header(**stage.digests)
     source = Recorded(recording)
     end = play(stage, source, recording=recording.sha256)
-    return replace(result(stage, end), recording=recording.sha256, differences=tuple(source.differences))
+    return replace(
+        result(stage, end),
+        prompt=stage.prompt,
+        recording=recording.sha256,
+        differences=tuple(source.differences),
+    )
 
 
 def _check_command(job: Job) -> None:

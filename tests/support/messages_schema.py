@@ -48,7 +48,7 @@ def _blocks(message: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 def _pairing(messages: list[dict[str, Any]]) -> list[str]:
     if not messages or messages[0]["role"] != "user":
         return ["messages: the first message must be the user's"]
-    found = []
+    found = ["messages/0: it answers no call"] if _blocks(messages[0], "tool_result") else []
     for number, message in enumerate(messages):
         if message["content"] in ([], ""):
             found.append(f"messages/{number}: content must be non-empty")

@@ -18,7 +18,7 @@ from agent_pipeline.agent.outcome import Outcome, RunOutcome
 from agent_pipeline.agent.play import play, prepare, result
 from agent_pipeline.agent.recorder import Recorder
 from agent_pipeline.agent.source import Turn
-from agent_pipeline.documents import strict
+from agent_pipeline.documents import strict, transcript
 from agent_pipeline.errors import CheckError
 from agent_pipeline.mediator.budget import Budget
 from agent_pipeline.sandbox.contract import Sandbox
@@ -71,6 +71,23 @@ def submit(
 def turn(*blocks: dict[str, Any], stop_reason: str | None = None) -> Reply:
     """One answer of the peer."""
     return Reply(blocks, stop_reason)
+
+
+def turns_of(steps: Sequence[dict[str, Any]]) -> list[Reply]:
+    """Turns from plain JSON: each `text`, then `calls` of tools by `name` with their `input`."""
+    return [
+        turn(say(step["text"]), *(call(item["name"], item["input"]) for item in step.get("calls", ())))
+        for step in steps
+    ]
+
+
+def comparable(data: bytes) -> list[dict[str, Any]]:
+    """A transcript's records without what may differ between runs of the same turns: what tools said, and the id."""
+    kept = [item for item in transcript.parse(data) if item["type"] not in ("note", "end")]
+    return [{name: value for name, value in item.items() if name not in _FREE.get(item["type"], ())} for item in kept]
+
+
+_FREE = {"tool": ("content", "truncated"), "header": ("request",)}
 
 
 class ScriptedSource:

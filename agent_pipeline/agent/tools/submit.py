@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from agent_pipeline.documents import schema
 from agent_pipeline.documents.submission import Submission
-from agent_pipeline.errors import SchemaError
+from agent_pipeline.errors import RejectedError, SchemaError
 from agent_pipeline.mediator.places import ToolError, locate
 
 # Keywords that a strict tool's schema cannot carry: the provider refuses them, our own validation does not need them.
@@ -65,7 +65,10 @@ class Submit:
         except SchemaError as error:
             raise ToolError(f"the proposal is not valid: {error.message}") from error
         files = tuple(sorted({locate(path) for path in claim.files}))
-        problems = self._problems(files, claim.checks)
+        try:
+            problems = self._problems(files, claim.checks)
+        except RejectedError as error:  # the workspace holds what no proposal may carry, or too much of it
+            problems = [error.message]
         if problems:
             self.mismatches += 1
             raise ToolError("the proposal does not match what happened:\n- " + "\n- ".join(problems))

@@ -4,13 +4,13 @@ from typing import Any
 import pytest
 from support.agent_cases import FILES, job, policy, request
 from support.local_sandbox import LocalSandbox
-from support.scripted import bash, edit, record, run_check, say, submit, turn, view
+from support.scripted import bash, comparable, edit, record, run_check, say, submit, turn, turns_of, view
 
 from agent_pipeline.agent.outcome import Outcome, RunOutcome
 from agent_pipeline.agent.run import check, run
 from agent_pipeline.documents import strict, transcript
 from agent_pipeline.documents.request import EngineChoice, Limits
-from agent_pipeline.errors import CheckError, RejectedError, SchemaError, UsageError
+from agent_pipeline.errors import CheckError, PolicyError, RejectedError, SchemaError, UsageError
 
 ENGINE = EngineChoice("recorded")
 TURNS = [
@@ -43,6 +43,8 @@ def test_a_recording_does_again_what_it_recorded() -> None:
     assert outcome.outcome is Outcome.SUBMITTED
     assert changed == {"src/add.py": b"def add(a, b):\n    return a + b\n"}
     assert outcome.recording == strict.sha256(data)
+    assert outcome.prompt is not None
+    assert outcome.prompt.name == "fix@1"
     assert (outcome.model, outcome.usage.usd, outcome.usage.input_tokens) == (None, "0", "0")
     header = transcript.parse(outcome.transcript)[0]
     assert (header["engine"], header["recording"]) == ("recorded", outcome.recording)
@@ -128,6 +130,27 @@ def test_a_recording_without_an_end_by_itself_has_no_more_to_say() -> None:
 def test_another_file_than_the_request_names_is_refused() -> None:
     with pytest.raises(CheckError, match="but the request names"):
         play(made(), request=request(EngineChoice("recorded", transcript="0" * 64)))
+
+
+def test_another_prompt_than_the_request_names_is_refused() -> None:
+    with pytest.raises(CheckError, match="made with the prompt fix@1, but the request names docs@1"):
+        play(made(), request=request(replace(ENGINE, prompt="docs@1")))
+
+
+def test_a_prompt_that_the_policy_does_not_list_is_refused() -> None:
+    models = {"allow": [], "endpoints": [], "prompts": ["docs@1"]}
+    with pytest.raises(PolicyError, match=r"models\.prompts"):
+        play(made(), policy=policy(models=models))
+
+
+def test_the_same_turns_make_the_same_transcript_but_for_what_tools_say() -> None:
+    assert comparable(made()) == comparable(made())
+
+
+def test_turns_are_read_from_plain_json() -> None:
+    first = TURNS[0].content
+    steps = [{"text": "Hm.", "calls": [{"name": block["name"], "input": block["input"]} for block in first]}]
+    assert turns_of(steps)[0].content == (say("Hm."), *first)
 
 
 def test_nothing_to_play_is_wrong_use() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from agent_pipeline.agent.tools.submit import Submit, strict
 from agent_pipeline.documents import schema
+from agent_pipeline.errors import PolicyError
 from agent_pipeline.mediator.gate import Gate, Result
 
 
@@ -74,6 +75,15 @@ def test_a_claim_of_another_form_is_refused(arguments: Any) -> None:
 
 def test_a_claimed_path_outside_is_refused() -> None:
     assert "outside /workspace" in submit(tool(), claim(files=["/etc/passwd"])).content
+
+
+def test_a_workspace_that_cannot_be_proposed_is_said() -> None:
+    def changed() -> tuple[str, ...]:
+        raise PolicyError("more than 20 files changed")
+
+    ours = Submit(changed, tool().refused, ())
+    assert "more than 20 files changed" in submit(ours, claim()).content
+    assert ours.mismatched
 
 
 def test_many_problems_are_counted() -> None:
