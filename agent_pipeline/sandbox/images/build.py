@@ -18,7 +18,7 @@ from agent_pipeline.sandbox.images.store import Store
 
 Progress = Callable[[str], None]
 # Part of the name under which bootstrapped packages are kept: raise it when `normal` or `layers` write other bytes.
-FORM: Final = 1
+FORM: Final = 2
 _NAMED: Final = 12
 
 

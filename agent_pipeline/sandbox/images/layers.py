@@ -53,7 +53,9 @@ class Entry:
         """Return the canonical header."""
         info = tarfile.TarInfo(self.path)
         info.type, info.mtime, info.linkname = self.kind, EPOCH, self.link
-        info.mode = {DIRECTORY: 0o755, LINK: 0o777}.get(self.kind, 0o755 if self.executable else 0o644)
+        # An engine gives a tmpfs the mode of the directory below it.
+        folder = 0o1777 if self.path == "tmp" else 0o755
+        info.mode = {DIRECTORY: folder, LINK: 0o777}.get(self.kind, 0o755 if self.executable else 0o644)
         if self.kind == FILE:
             info.size = len(self.content) if self.source is None and self.file is None else self.size
         return info
