@@ -36,7 +36,7 @@ from agent_pipeline.review.report import report
 from agent_pipeline.review.staging import Found
 from agent_pipeline.sandbox.contract import UID, Engine, Image, Spec
 from agent_pipeline.sandbox.engines import choose, engine
-from agent_pipeline.sandbox.images.store import Store
+from agent_pipeline.sandbox.images.derive import ensure
 from agent_pipeline.signing import hand as hands
 from agent_pipeline.workspace import Workspace, create
 from agent_pipeline.workspace.proposing import changed_paths, collect
@@ -106,7 +106,7 @@ def _act(
     """Stages 3 and 4: start the container, let the engine work in it, and kill it."""
     policy = desk.landed.policy
     box = choose(desk.config, policy.sandbox.backends, request.sandbox)
-    image = locked_image(desk)
+    image = locked_image(desk, box)
     desk.tell(f"contain: {box.name}, image {image.identity[:12]}")
     life = request.limits.seconds + policy.setup.seconds + _SPARE_SECONDS
     spec = Spec(
@@ -145,7 +145,7 @@ def _job(
 def check(desk: Desk, request: Request, played: bytes | None) -> None:
     """Find out before anything is recorded whether the run can begin: key, model, endpoint, recording, image."""
     check_job(_job(desk, request, played, recording.Kept(), tuple))
-    locked_image(desk)
+    locked_image(desk, choose(desk.config, desk.landed.policy.sandbox.backends, request.sandbox))
 
 
 def _no_proposal(outcome: RunOutcome) -> AgentPipelineError:
@@ -153,15 +153,15 @@ def _no_proposal(outcome: RunOutcome) -> AgentPipelineError:
     return CheckError(said, hint="`agent-pipeline transcript ID` shows what was done; ask again, or with wider limits")
 
 
-def locked_image(desk: Desk) -> Image:
-    """Return the image that the rules in force name. Raises `SandboxError` when it is missing or another."""
+def locked_image(desk: Desk, box: Engine) -> Image:
+    """Return the image that the rules in force name, made from the locks when it is not here yet.
+
+    Raises `SandboxError` when it cannot be had, or is another than the locked one.
+    """
     name = desk.landed.policy.sandbox.image
-    locked = desk.landed.images.images.get(name)
-    if locked is None:
-        raise PolicyError(
-            f"the policy names the image `{name}`, which the images lock does not have", hint="mend the lock"
-        )
-    return Store(desk.config).require(name, locked)
+    if name not in desk.landed.images.images:
+        raise PolicyError(f"the policy names the image `{name}`, which the images lock does not have", hint="mend the lock")
+    return ensure(desk.config, box, desk.landed.images, name, desk.landed.requirements or b"", desk.tell)
 
 
 def bench(desk: Desk, policy: Policy, dossier: Dossier, box: Engine, image: Image) -> Bench:
@@ -184,7 +184,7 @@ def examine(desk: Desk, dossier: Dossier, result: ReplayResult | None = None) ->
         why = box.available()
         if why is not None:
             box = choose(desk.config, desk.landed.policy.sandbox.backends, None)
-        place = bench(desk, desk.landed.policy, dossier, box, locked_image(desk))
+        place = bench(desk, desk.landed.policy, dossier, box, locked_image(desk, box))
         result = replay(place, dossier.proposal, kind=dossier.request.kind, statement=dossier.statement, tell=desk.tell)
     elif (result.statement, result.tree) != (dossier.statement, dossier.proposal.tree):
         raise UsageError(f"these results are of another proposal than {dossier.name}", hint="run `ci replay` again")
@@ -204,8 +204,8 @@ def admit(desk: Desk, request: str, result: ReplayResult | None) -> Found:
 
 
 def admit_or_preview(desk: Desk, dossier: Dossier) -> Found:
-    """Admit when this person has the role `ci` and the rules have landed; else look at what CI will see."""
-    if not dossier.request.trial and hands.find(desk.config, desk.clone, desk.landed.root, "ci") is not None:
+    """Admit when CI's part falls to this person and the rules have landed; else look at what CI will see."""
+    if not dossier.request.trial and hands.falls_to(desk.config, desk.clone, desk.landed.root, "ci"):
         return admit(desk, dossier.record.id, None)
     return examine(desk, dossier)
 

@@ -47,4 +47,4 @@ def land(out: Output, name: str, *, push: bool) -> int:
 
 
 def _may(desk: Desk, role: str) -> bool:
-    return hands.find(desk.config, desk.clone, desk.landed.root, role) is not None
+    return hands.falls_to(desk.config, desk.clone, desk.landed.root, role)

@@ -29,7 +29,7 @@ from agent_pipeline.repository.trust_files import file_name
 from agent_pipeline.repository.version import base_version
 from agent_pipeline.sandbox.contract import Engine, Image
 from agent_pipeline.sandbox.engines import choose
-from agent_pipeline.sandbox.images import requirements
+from agent_pipeline.sandbox.images import discovery, requirements
 from agent_pipeline.sandbox.images.build import ensure as ensure_base
 from agent_pipeline.sandbox.images.derive import derive
 from agent_pipeline.sandbox.images.store import Store
@@ -144,7 +144,7 @@ def prepare(place: Place, check: tuple[str, ...], ci: str | None) -> Setup:
 def _images(place: Place, engine: Engine) -> tuple[bytes, dict[str, LockedImage], Image]:
     """Return the requirements lock, the images lock's entries, and the image with the project's dependencies."""
     base_lock, base = ensure_base(place.config, BASE_IMAGE, place.tell)
-    wanted = requirements.discover(_project_files(place))
+    wanted = discovery.discover(_project_files(place))
     place.tell(f"dependencies: {', '.join(wanted)}")
     lock = requirements.resolve(wanted, place.tell)
     derived = derive(place.config, engine, base, lock, PROJECT_IMAGE, place.tell)

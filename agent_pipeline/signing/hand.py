@@ -60,6 +60,16 @@ def need(config: Config, clone: Clone, root: TrustRoot, role: str) -> Hand:
     return hand
 
 
+def falls_to(config: Config, clone: Clone, root: TrustRoot, role: str) -> bool:
+    """Return whether a step of `role` falls to this person unasked: it has the role, and nobody else does.
+
+    Where somebody else has it too, the step is left to them: whoever asks for a change should not also vouch for it.
+    """
+    hand = find(config, clone, root, role)
+    others = [person for person in root.people if role in person.roles and hand and person.name != hand.person]
+    return hand is not None and not others
+
+
 def _author(clone: Clone, person: str) -> tuple[str, str]:
     """Return the clone's Git identity, or the person's own name where none is set, as in CI."""
     try:

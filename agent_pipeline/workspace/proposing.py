@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from agent_pipeline.workspace.copy import Workspace
-from agent_pipeline.workspace.harvest import Harvest, harvest
-
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.request import Request
@@ -13,6 +10,8 @@ from agent_pipeline.errors import CheckError, PathError, PolicyError
 from agent_pipeline.policy import rules
 from agent_pipeline.repository import records, trees
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.workspace.copy import Workspace
+from agent_pipeline.workspace.harvest import Harvest, harvest
 
 
 def collect(clone: Clone, workspace: Workspace, policy: Policy) -> Harvest:
