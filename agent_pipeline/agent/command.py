@@ -13,6 +13,7 @@ from agent_pipeline.agent.recorder import Recorder
 from agent_pipeline.agent.tools.editor import show
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.provenance import Command
+from agent_pipeline.errors import UsageError
 from agent_pipeline.mediator.budget import Budget
 from agent_pipeline.mediator.events import Event, Sink
 from agent_pipeline.mediator.gate import bound
@@ -29,7 +30,12 @@ def run(
     """Run `argv` to its end or its time. Raises `SandboxError` when the sandbox is gone."""
     budget.steps = 1
     sink(Event("tool", 1, " ".join(argv)[:200]))
-    result = sandbox.run(argv, seconds=budget.seconds_left())
+    try:
+        result = sandbox.run(argv, seconds=budget.seconds_left())
+    except ValueError as error:  # a NUL, or more than a command line holds
+        raise UsageError(
+            f"this command cannot be run: {error}", hint="put it into a script of the repository"
+        ) from error
     code = _KILLED if result.code is None else result.code
     text, counts = redact(show(result.output))
     shown = bound(text, _SHOWN)

@@ -41,6 +41,8 @@ class LocalSandbox:
         output_limit: int = OUTPUT_LIMIT,
     ) -> CommandResult:
         self._alive()
+        if any("\0" in word for word in argv):
+            raise ValueError("a NUL character cannot be handed to a command")
         started = clock.monotonic()
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
         command = ["sh", "-c", 'exec 2>&1; exec "$@"', "sh", *argv]

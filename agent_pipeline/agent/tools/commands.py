@@ -79,11 +79,11 @@ class Shell:
         """Run one command line in the workspace."""
         if "command" not in arguments:
             return "every command gets a new shell in the workspace: there is nothing to restart"
-        result = self.sandbox.run(
-            ["bash", "-c", arguments["command"]],
-            seconds=_seconds(SHELL_SECONDS, self.seconds_left()),
-            output_limit=OUTPUT_LIMIT,
-        )
+        seconds = _seconds(SHELL_SECONDS, self.seconds_left())
+        try:
+            result = self.sandbox.run(["bash", "-c", arguments["command"]], seconds=seconds, output_limit=OUTPUT_LIMIT)
+        except ValueError as error:  # a NUL, or more than a command line holds
+            raise ToolError(f"this command cannot be run: {error}") from error
         return _report(result)
 
 

@@ -73,11 +73,11 @@ def test_it_breaks_off() -> None:
     with (
         MessagesPeer([Cut(turn(say("hello")), 2)]) as peer,
         client(peer) as ours,
-        ours.messages.stream(**body()) as stream,
+        ours.messages.stream(**body()) as got,
     ):
-        next(iter(stream))
+        next(iter(got))
         with pytest.raises(httpx2.RemoteProtocolError):
-            stream.until_done()
+            got.until_done()
 
 
 def test_it_says_errors_as_the_api_does() -> None:

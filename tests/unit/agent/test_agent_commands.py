@@ -73,6 +73,12 @@ def test_the_shell_runs_a_line() -> None:
     assert shell({"command": "cat a.txt | tr a-z A-Z; exit 2"}).content == "exit code 2\nCONTENT"
 
 
+def test_a_command_that_no_shell_can_be_given_is_refused() -> None:
+    result = shell({"command": "echo a\0b"})
+    assert not result.ok
+    assert "NUL" in result.content
+
+
 def test_the_shell_has_nothing_to_restart() -> None:
     assert shell({"restart": True}).ok
 
