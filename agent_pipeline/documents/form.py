@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
 
 from agent_pipeline.documents import schema, strict
@@ -76,6 +77,11 @@ def _convert(kind: Any, value: Any) -> Any:  # noqa: ANN401 - one line per kind 
     if origin is dict:
         return {name: _convert(arguments[1], item) for name, item in value.items()}
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(typing.cast("type", kind))
         return typing.cast("Any", kind)(**{name: _convert(hints[name], item) for name, item in value.items()})
     return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

@@ -6,6 +6,8 @@ Validators are compiled once per schema. No reference leaves the folder: a schem
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,18 @@ def load(stem: str) -> dict[str, Any]:
 
 @cache
 def _validator(stem: str) -> Any:  # noqa: ANN401 - jsonschema's protocol class, imported late for the command line's sake
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - 80 ms that `--help` does not need
+    from jsonschema import Draft202012Validator, validators  # noqa: PLC0415 - 80 ms that `--help` does not need
 
-    return Draft202012Validator(load(stem))
+    strict = validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # jsonschema types it not
+    return strict(load(stem))
+
+
+def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Exception]:  # noqa: ANN401 - jsonschema's signature
+    """Compare with the whole of the text: Python's `$`, unlike JSON Schema's, also matches before a last newline."""
+    from jsonschema import ValidationError  # noqa: PLC0415 - as above
+
+    if isinstance(value, str) and re.search(f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern, value) is None:
+        yield ValidationError(f"{value[:100]!r} does not match {pattern!r}")
 
 
 def validate(stem: str, value: Any, *, what: str | None = None) -> None:  # noqa: ANN401 - any JSON value

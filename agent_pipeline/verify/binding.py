@@ -14,7 +14,7 @@ def request(case: Case) -> str:
     between asking and running.
     """
     asked, ran = case.request, case.provenance
-    equal("the request's id", the_request=asked.id, the_provenance=ran.request)
+    equal("the request's id", the_request=case.request_id, the_provenance=ran.request)
     equal(
         "the request's envelope",
         the_record=strict.sha256(case.inputs.request_envelope),
@@ -25,7 +25,7 @@ def request(case: Case) -> str:
     equal("the narrowing (--only)", the_request=asked.only, the_provenance=ran.only)
     equal("the requester", the_request=asked.requester, the_provenance=ran.requester)
     equal("the trial mark", the_request=asked.trial, the_provenance=ran.trial)
-    return f"the provenance names request {asked.id}, its envelope, task and kind"
+    return f"the provenance names request {case.request_id}, its envelope, task and kind"
 
 
 def repository(case: Case) -> str:
@@ -118,7 +118,7 @@ def staging(case: Case) -> str:
 
     Threat: staging over somebody else's branch.
     """
-    wanted = f"refs/heads/agent/{case.request.id}"
+    wanted = f"refs/heads/agent/{case.request_id}"
     require(case.provenance.staging == wanted, f"the provenance names {case.provenance.staging}, not {wanted}")
     return wanted
 

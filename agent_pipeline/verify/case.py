@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from agent_pipeline import policy as policies
@@ -44,6 +45,12 @@ class Case:
     def request(self) -> Request:
         """The request. Raises `Skip` when it could not be read; so do all of these."""
         value: Request = self._get("request")
+        return value
+
+    @property
+    def request_id(self) -> str:
+        """The request's id, computed from its content."""
+        value: str = self._get("request's id")
         return value
 
     @property
@@ -106,14 +113,21 @@ def read(inputs: Inputs) -> Case:
     case = Case(inputs, {}, {})
     _try(case, "request's envelope", lambda: Envelope.from_json(inputs.request_envelope))
     _try(case, "request", lambda: Request.from_statement(Statement.from_json(case.request_envelope.payload)))
+    _try(case, "request's id", lambda: case.request.id)
     _try(case, "provenance's envelope", lambda: Envelope.from_json(inputs.provenance_envelope))
     _try(case, "provenance's statement", lambda: Statement.from_json(case.provenance_envelope.payload))
     _try(case, "provenance", lambda: Provenance.from_statement(case.statement))
     _try(case, "manifest", lambda: Proposal.from_json(inputs.manifest, max_bytes=MANIFEST_BYTES))
-    _try(case, "policy", lambda: policies.load(inputs.policy_bytes))
+    _try(case, "policy", lambda: _policy(inputs.policy_bytes))
     _try(case, "transcript", lambda: transcript.parse(inputs.transcript))
     _try(case, "log", lambda: check_log(inputs.log, inputs.root))
     return case
+
+
+@lru_cache(maxsize=8)
+def _policy(data: bytes) -> Policy:
+    """Read a policy; many proposals are judged by the same one, and YAML takes longer than all the rest."""
+    return policies.load(data)
 
 
 def _try(case: Case, name: str, reader: Callable[[], T]) -> None:

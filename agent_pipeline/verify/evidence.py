@@ -72,7 +72,7 @@ def test_results(case: Case, landing: LandingInputs) -> tuple[HeldTest, ...]:
     """Return CI's replays of this statement, tree and locked image, under the policy in force, that passed."""
     found = _held(case, landing, replay_result.PREDICATE_TYPE, "ci", _test_result)
     locked = case.inputs.images.images.get(case.policy.sandbox.image)
-    wanted = (case.request.id, case.inputs.number, case.identity, case.proposal.tree)
+    wanted = (case.request_id, case.inputs.number, case.identity, case.proposal.tree)
     return tuple(
         HeldTest(signed.person, signed.envelope, result)
         for signed, (result, policy) in found

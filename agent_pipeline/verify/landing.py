@@ -104,7 +104,7 @@ def staged(this: LandingCase) -> str:
 
     Threat: a branch that moved after it was read; commits smuggled in behind the merge's second parent.
     """
-    require(this.landing.staged is not None, f"there is no signed commit on agent/{this.case.request.id}")
+    require(this.landing.staged is not None, f"there is no signed commit on agent/{this.case.request_id}")
     assert this.landing.staged is not None  # noqa: S101 - said above
     payload, armored = this.landing.staged
     key = this.case.inputs.root.key(sshsig.read(armored).key.keyid)

@@ -9,15 +9,15 @@ _SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>[^/:@]{2,}):(?!//)(?P<path>.+)")
 _DEFAULT_PORT = re.compile(r":(?:22|80|443|9418)$")
 
 
-def canonical(address: str) -> str:
-    """Return host and path without what only says how to get there; a path of this machine stays a path."""
+def canonical(address: str) -> tuple[str, str]:
+    """Return host and path without what only says how to get there; a folder has the host ""."""
     if address.startswith("file://"):
-        return address.removeprefix("file://").rstrip("/")
+        return "", address.removeprefix("file://").rstrip("/") or "/"
     match = _URL.fullmatch(address) or _SCP.fullmatch(address)
     if match is None or address.startswith(("/", ".")):
-        return address.rstrip("/") or "/"
+        return "", address.rstrip("/") or address
     path = match["path"].strip("/").removesuffix(".git")
-    return f"{_DEFAULT_PORT.sub('', match['host'].lower())}/{path}"
+    return _DEFAULT_PORT.sub("", match["host"].lower()), path
 
 
 def same(one: str, other: str) -> bool:

@@ -47,7 +47,7 @@ def _check(case: Case, review: HeldApproval) -> None:
         ("target", said.target, case.proposal.target),
         ("base", said.base, case.proposal.base),
         ("tree", said.tree, case.proposal.tree),
-        ("request", said.request, case.request.id),
+        ("request", said.request, case.request_id),
         ("proposal", said.proposal, case.identity),
         ("policy", said.policy, strict.sha256(case.inputs.policy_bytes)),
     ):

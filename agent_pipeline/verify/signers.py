@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent_pipeline.attestation import statements, trust
-from agent_pipeline.documents.root import Person
+from agent_pipeline.documents.root import LOCAL, Person
 from agent_pipeline.verify import repositories
 from agent_pipeline.verify.case import Case
 from agent_pipeline.verify.steps import require
@@ -26,7 +26,7 @@ def record(case: Case) -> str:
     Threat: anyone who may push can copy one request's documents into another's record.
     """
     name = f"{case.inputs.request}.{case.inputs.number}"
-    require(case.request.id == case.inputs.request, f"the record {name} holds the request {case.request.id}")
+    require(case.request_id == case.inputs.request, f"the record {name} holds the request {case.request_id}")
     require(case.proposal.name == name, f"the record {name} holds the proposal {case.proposal.name}")
     return f"the record holds what it is named after, {name}"
 
@@ -48,7 +48,10 @@ def anchor(case: Case) -> str:
     Threat: a fork or a second repository with the same commits, keys and documents (confused deputy).
     """
     inputs = case.inputs
-    for where, address in (("the trust root", inputs.root.repository), ("the repository asked for", inputs.url)):
+    addresses = [("the repository asked for", inputs.url)]
+    if not inputs.root.repository.startswith(LOCAL):  # made where there was no remote: the digest alone names it
+        addresses.insert(0, ("the trust root", inputs.root.repository))
+    for where, address in addresses:
         require(
             repositories.same(address, inputs.anchor.url),
             f"{where} is {address[:200]!r}, but {inputs.anchor.url[:200]!r} is pinned",

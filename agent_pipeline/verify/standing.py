@@ -27,7 +27,7 @@ def open_(case: Case) -> str:
 
     Threat: the same proposal again, after it was merged, reverted, rejected or taken back.
     """
-    about = [entry for entry in case.log if entry.request in (case.request.id, None)]
+    about = [entry for entry in case.log if entry.request in (case.request_id, None)]
     for entry in about:
         require(
             entry.event not in ("merged", "stopped", "closed"),
@@ -54,6 +54,6 @@ def _closed_by_requester(case: Case) -> bool:
             said = closure.Closure.from_dict(signed.statement.predicate)
         except RejectedError:
             continue
-        if said.request == case.request.id and signed.person.name == said.by == case.request.requester:
+        if said.request == case.request_id and signed.person.name == said.by == case.request.requester:
             return True
     return False

@@ -139,6 +139,18 @@ def same(value: Any) -> Any:
     return value
 
 
+def once(method: Callable[[Maker], Any]) -> Any:
+    """Make a document once for each maker: the others are made from it again and again."""
+    name = method.__name__
+
+    def made(self: Maker) -> Any:
+        if name not in self.made:
+            self.made[name] = method(self)
+        return self.made[name]
+
+    return made
+
+
 def change(path: str = "src/app.py", text: str = "new\n", base: str | None = "e" * 40) -> Change:
     """A changed file."""
     data = text.encode()
@@ -182,9 +194,11 @@ class Maker:
     approval_change: Callable[[Approval], Approval] = same
     entry_change: Callable[[LogEntry], LogEntry] = same
     landing_change: Callable[[LandingInputs], LandingInputs] = same
+    made: dict[str, Any] = field(default_factory=dict)
 
     # What was asked.
 
+    @once
     def request(self) -> Request:
         engines = {
             "claude": EngineChoice("claude", model=MODEL, prompt=PROMPT),
@@ -210,11 +224,13 @@ class Maker:
             )
         )
 
+    @once
     def request_envelope(self) -> bytes:
         return sign(self.request().to_statement(), self.requester)
 
     # What came of it.
 
+    @once
     def proposal(self) -> Proposal:
         request = self.request()
         return self.proposal_change(
@@ -233,6 +249,7 @@ class Maker:
             )
         )
 
+    @once
     def records(self) -> list[dict[str, Any]]:
         request = self.request()
         header: dict[str, Any] = {
@@ -258,9 +275,11 @@ class Maker:
         outcome = "finished" if self.engine == "command" else "submitted"
         return self.records_change([header, middle, {"type": "end", "outcome": outcome, "records": 3}])
 
+    @once
     def transcript(self) -> bytes:
         return b"".join(transcript.line(record) for record in self.records())
 
+    @once
     def provenance(self) -> Provenance:
         request, proposal, records = self.request(), self.proposal(), self.records()
         argv = ("ruff", "--fix")
@@ -301,6 +320,7 @@ class Maker:
             )
         )
 
+    @once
     def statement(self) -> Statement:
         return self.provenance().to_statement(self.proposal().digest())
 
@@ -334,6 +354,7 @@ class Maker:
 
     # What CI and the reviewers add.
 
+    @once
     def result(self) -> ReplayResult:
         names = [
             "replay: tree",
@@ -357,6 +378,7 @@ class Maker:
             )
         )
 
+    @once
     def test_result(self) -> bytes:
         result = self.result()
         predicate = {
@@ -372,6 +394,7 @@ class Maker:
         statement = Statement("proposal.json", self.proposal().digest(), replay_result.PREDICATE_TYPE, predicate)
         return sign(statement, self.ci)
 
+    @once
     def summary(self) -> bytes:
         proposal = self.proposal()
         named = (self.request_envelope(), sign(self.statement(), self.runner), self.test_result())
