@@ -15,7 +15,7 @@ from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock, LockedImage
 from agent_pipeline.documents.policy import FULL
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
-from agent_pipeline.documents.root import PAYLOAD_TYPE
+from agent_pipeline.documents.root import LOCAL, PAYLOAD_TYPE
 from agent_pipeline.documents.schema import data_folder
 from agent_pipeline.errors import CheckError, RejectedError, StaleError, UsageError
 from agent_pipeline.policy import load as load_policy
@@ -233,7 +233,7 @@ def _started(start: starter.Start, ran: Ran) -> starter.Start:
 def commit(place: Place, setup: Setup, now: datetime, *, push: bool) -> Done:
     """Make the commit and pin the anchor. Where the branch is protected, the commit goes to `agent-pipeline-setup`."""
     key = place.hand.signer.public()
-    repository = place.clone.remote_url(place.remote) if place.remote else f"local:{secrets.token_hex(16)}"
+    repository = place.clone.remote_url(place.remote) if place.remote else f"{LOCAL}{secrets.token_hex(16)}"
     root = drafts.first(repository, place.branch, place.hand.person, key, expires=now + timedelta(days=ROOT_DAYS))
     envelope = place.hand.signer.envelope(PAYLOAD_TYPE, root.to_json()).to_json() + b"\n"
     setup.files[file_name(1, key.keyid)] = envelope

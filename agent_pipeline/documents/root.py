@@ -14,6 +14,7 @@ from agent_pipeline.documents.form import Document, from_plain, to_plain
 
 PAYLOAD_TYPE = "application/vnd.tuf+json"
 ROLES = ("root", "requester", "runner", "ci", "merger", "reviewer", "prompts", "policy")
+LOCAL = "local:"  # begins the name of a repository that was set up without a remote; random digits follow
 _MEMBER = "x-agent-pipeline"
 _SPEC = "1.0.31"
 
