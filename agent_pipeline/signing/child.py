@@ -21,13 +21,8 @@ def ask(document: dict[str, Any]) -> dict[str, Any]:
     The child's module path is ours alone: it starts in `/` with `-P`, so that no file of the repository at hand can
     pass for a module. Its environment holds what it needs and nothing of ours.
     """
-    environment = process.inherited("HOME", PASSPHRASE) | {
-        "PYTHONPATH": str(Path(agent_pipeline.__file__).resolve().parent.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LC_ALL": "C.UTF-8",
-    }
     argv = (sys.executable, "-P", "-m", _ROOM)
-    done = process.run(argv, env=environment, cwd=Path("/"), stdin=json.dumps(document).encode(), timeout=_SECONDS)
+    done = process.run(argv, env=environment(), cwd=Path("/"), stdin=json.dumps(document).encode(), timeout=_SECONDS)
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:
@@ -36,3 +31,12 @@ def ask(document: dict[str, Any]) -> dict[str, Any]:
         kind = getattr(errors, str(answer["kind"]), errors.UnavailableError)
         raise kind(answer["error"], hint=answer["hint"])
     return answer
+
+
+def environment() -> dict[str, str]:
+    """Return the child's whole environment."""
+    return process.inherited("HOME", PASSPHRASE) | {
+        "PYTHONPATH": str(Path(agent_pipeline.__file__).resolve().parent.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+    }

@@ -65,9 +65,11 @@ def read(source: str) -> bytes:
             f"the key {source} cannot be opened: {error.strerror}",
             hint="make one with `agent-pipeline keys generate`",
         ) from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         check_file(source, os.fstat(handle))
-        return file.read(MAX_BYTES)
+        return os.read(handle, MAX_BYTES)
+    finally:
+        os.close(handle)
 
 
 def load(source: str, passphrase: str | None) -> PrivateKey:
