@@ -160,7 +160,9 @@ def locked_image(desk: Desk, box: Engine) -> Image:
     """
     name = desk.landed.policy.sandbox.image
     if name not in desk.landed.images.images:
-        raise PolicyError(f"the policy names the image `{name}`, which the images lock does not have", hint="mend the lock")
+        raise PolicyError(
+            f"the policy names the image `{name}`, which the images lock does not have", hint="mend the lock"
+        )
     return ensure(desk.config, box, desk.landed.images, name, desk.landed.requirements or b"", desk.tell)
 
 
@@ -170,15 +172,20 @@ def bench(desk: Desk, policy: Policy, dossier: Dossier, box: Engine, image: Imag
     return Bench(desk.clone, desk.config, policy, box, image, dossier.record.id, version)
 
 
-def examine(desk: Desk, dossier: Dossier, result: ReplayResult | None = None) -> Found:
+def examine(desk: Desk, dossier: Dossier, result: ReplayResult | None = None, *, replays: bool = True) -> Found:
     """Stages 7 and 8: verify; only what may be trusted to be what it says is replayed. Signs nothing.
 
-    `result` is a replay that another job made; it must be of this very proposal.
+    `result` is a replay that another job made; it must be of this very proposal. Without `replays` none is made here:
+    what does not verify needs none, anything else raises `UsageError`.
     """
     desk.tell(f"verify: {dossier.name}")
     verification = evidence.verify_dossier(desk, dossier, clock.now())
     if verification.verdict != PASSED:
         return Found(verification, None)
+    if result is None and not replays:
+        raise UsageError(
+            f"{dossier.name} verifies, and nobody replayed it", hint="run `ci replay`, and give its results"
+        )
     if result is None:
         box = engine(dossier.request.sandbox, desk.config)
         why = box.available()
@@ -191,12 +198,12 @@ def examine(desk: Desk, dossier: Dossier, result: ReplayResult | None = None) ->
     return Found(verification, result)
 
 
-def admit(desk: Desk, request: str, result: ReplayResult | None) -> Found:
+def admit(desk: Desk, request: str, result: ReplayResult | None, *, replays: bool = True) -> Found:
     """Stages 7 to 9: verify, replay, sign and stage. What could not be told is neither staged nor rejected."""
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     record = records.find(desk.clone, request, desk.remote)
     dossier = open_dossier(record)
-    found = examine(desk, dossier, result)
+    found = examine(desk, dossier, result, replays=replays)
     if found.verdict in (PASSED, FAILED):
         staging.stage(desk, dossier, found, hand, clock.now())
         desk.tell(f"stage: {dossier.name} {'staged' if found.verdict == PASSED else 'rejected'}")

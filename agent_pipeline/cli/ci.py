@@ -114,20 +114,25 @@ def _write(file: Path, data: bytes) -> None:
 
 @command("agent-pipeline ci stage k3v --results results.json", network=True)
 @click.argument("name", metavar="ID")
-@click.option(
-    "--results", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="From replay."
-)
-def stage(out: Output, name: str, results: Path, *, push: bool) -> int:
-    """The second of two jobs: verify again, sign what the first one found, and stage. Runs no foreign code."""
+@click.option("--results", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="What `ci replay` wrote.")
+def stage(out: Output, name: str, results: Path | None, *, push: bool) -> int:
+    """The second of two jobs: verify again, sign what the first one found, and stage. Runs no foreign code.
+
+    Without results only a proposal that does not verify can be decided: it was not replayed, and is rejected.
+    """
     desk = desks.here(out, push=push)
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
-    if results.stat().st_size > RESULTS_LIMIT:
-        raise UsageError(f"{results} is larger than {RESULTS_LIMIT} bytes", hint="give the file that `ci replay` wrote")
-    result = ReplayResult.from_json(results.read_bytes(), max_bytes=RESULTS_LIMIT)
+    result = None if results is None else _read(results)
     record, _ = desks.find_record(desk, name)
-    row = _result(record.id, lambda: pipeline.admit(desk, record.id, result))
+    row = _result(record.id, lambda: pipeline.admit(desk, record.id, result, replays=False))
     out.finish({"results": [row]}, lambda: _line(row))
     return _code([row["verdict"]])
+
+
+def _read(results: Path) -> ReplayResult:
+    if results.stat().st_size > RESULTS_LIMIT:
+        raise UsageError(f"{results} is larger than {RESULTS_LIMIT} bytes", hint="give the file that `ci replay` wrote")
+    return ReplayResult.from_json(results.read_bytes(), max_bytes=RESULTS_LIMIT)
 
 
 @command("agent-pipeline ci merge", network=True)
