@@ -208,6 +208,7 @@ def _attach(client: Any, name: str) -> socket.socket:  # noqa: ANN401 - docker.A
     """Attach stdin, stdout and stderr, and return a socket of our own to them."""
     stream = client.attach_socket(name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
     own = socket.socket(fileno=socket.dup(stream.fileno()))
+    stream._sock.close()  # noqa: SLF001 - the SDK would keep the connection open behind our back
     stream.close()
     return own
 
