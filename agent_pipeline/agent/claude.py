@@ -38,14 +38,14 @@ class Claude:
             raise UsageError("there is no API key for the engine claude", hint="set ANTHROPIC_API_KEY")
         self._model, self._budget, self._recorder = model, budget, recorder
         self.served: set[str] = set()
-        attempts = Attempts(budget, recorder, sink)
+        self._attempts = Attempts(budget, recorder, sink)
         self._client = anthropic.Anthropic(
             api_key=api_key,
             base_url=base_url,
             max_retries=RETRIES,
             open_telemetry=False,
             http_client=anthropic.DefaultHttpxClient(follow_redirects=False),
-            middleware=[attempts],
+            middleware=[self._attempts],
         )
         self._check_headers(api_key)
         self.sdk = anthropic.__version__
@@ -110,4 +110,7 @@ class Claude:
         """A model has nothing to compare with."""
 
     def finish(self, outcome: Outcome) -> None:
-        """A model has nothing left to say."""
+        """Note how often was asked: the provider may bill an answer that never arrived."""
+        del outcome
+        if self._attempts.count != self._budget.steps:
+            self._recorder.note("attempts", f"{self._attempts.count} requests were sent for {self._budget.steps} steps")

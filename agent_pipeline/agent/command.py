@@ -18,6 +18,7 @@ from agent_pipeline.mediator.budget import Budget
 from agent_pipeline.mediator.events import Event, Sink
 from agent_pipeline.mediator.gate import bound
 from agent_pipeline.mediator.redaction import redact
+from agent_pipeline.mediator.visible import visible
 from agent_pipeline.sandbox.contract import Sandbox
 
 _SHOWN: Final = 256 * 1024
@@ -29,13 +30,11 @@ def run(
 ) -> tuple[End, Command]:
     """Run `argv` to its end or its time. Raises `SandboxError` when the sandbox is gone."""
     budget.steps = 1
-    sink(Event("tool", 1, " ".join(argv)[:200]))
+    sink(Event("tool", 1, visible(" ".join(argv))))
     try:
         result = sandbox.run(argv, seconds=budget.seconds_left())
     except ValueError as error:  # a NUL, or more than a command line holds
-        raise UsageError(
-            f"this command cannot be run: {error}", hint="put it into a script of the repository"
-        ) from error
+        raise UsageError(f"this command cannot be run: {error}", hint="put it into a script") from error
     code = _KILLED if result.code is None else result.code
     text, counts = redact(show(result.output))
     shown = bound(text, _SHOWN)
@@ -65,5 +64,4 @@ def _end(code: int, *, timed_out: bool, seconds: float, last: str) -> End:
 
 
 def _last_line(text: str) -> str:
-    lines = text.strip().split("\n")
-    return lines[-1][:300] or "it said nothing"
+    return visible(text.strip().split("\n")[-1]) or "it said nothing"

@@ -19,12 +19,14 @@ from agent_pipeline.agent.tools.submit import MOST_ATTEMPTS, Submit
 from agent_pipeline.mediator.budget import Budget
 from agent_pipeline.mediator.events import Event, Sink
 from agent_pipeline.mediator.gate import Gate, Result
+from agent_pipeline.mediator.visible import visible
 
 _FINAL: Final = {
     "refusal": (Outcome.REFUSAL, "the model refused"),
     "max_tokens": (Outcome.MAX_TOKENS, f"one answer was longer than {wire.MAX_TOKENS} tokens"),
     "model_context_window_exceeded": (Outcome.CONTEXT, "the conversation no longer fits the model's context"),
 }
+_WORDS: Final = 1000
 _CONTINUING: Final = ("tool_use", "pause_turn", "end_turn")
 
 
@@ -74,9 +76,11 @@ class Loop:
         if turn.stop_reason in _FINAL:
             outcome, detail = _FINAL[turn.stop_reason]
             category = (turn.stop_details or {}).get("category")
-            return self._end(outcome, detail + (f" ({category})" if category else ""))
+            return self._end(outcome, detail + (f" ({visible(str(category), 60)})" if category else ""))
         if turn.stop_reason not in _CONTINUING:
-            return self._end(Outcome.UNKNOWN_STOP, f"the model stopped for a reason unknown here: {turn.stop_reason!r}")
+            return self._end(
+                Outcome.UNKNOWN_STOP, f"the model stopped for a reason unknown here: {visible(turn.stop_reason)}"
+            )
         if turn.content:  # an empty message cannot be sent back
             messages.append({"role": "assistant", "content": list(turn.content)})
         calls = [block for block in turn.content if block["type"] == "tool_use"]
@@ -139,17 +143,17 @@ class Loop:
         return End(outcome, detail, self.submit.accepted if outcome is Outcome.SUBMITTED else None)
 
     def _tell(self, kind: str, line: str) -> None:
-        self.sink(Event(kind, self.budget.steps, line, self.budget.usd, self.budget.tokens))
+        self.sink(Event(kind, self.budget.steps, visible(line), self.budget.usd, self.budget.tokens))
 
 
 def _said(turn: Turn) -> str:
     """Return the first line of what the model said, for progress."""
     words = next((block["text"] for block in turn.content if block["type"] == "text" and block["text"].strip()), "")
-    return words.strip().split("\n")[0][:200]
+    return words.strip().split("\n")[0]
 
 
 def _last_words(turn: Turn) -> str:
-    return "\n".join(block["text"] for block in turn.content if block["type"] == "text").strip()[:2000]
+    return visible(" ".join(block["text"] for block in turn.content if block["type"] == "text"), _WORDS)
 
 
 def _about(arguments: Any) -> str:  # noqa: ANN401 - whatever a model sent
@@ -157,4 +161,4 @@ def _about(arguments: Any) -> str:  # noqa: ANN401 - whatever a model sent
     if not isinstance(arguments, dict):
         return ""
     parts = [arguments.get(name) for name in ("command", "path", "name")]
-    return " ".join(part for part in parts if isinstance(part, str)).split("\n")[0][:120]
+    return visible(" ".join(part for part in parts if isinstance(part, str)), 120)

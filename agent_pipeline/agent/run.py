@@ -57,11 +57,11 @@ def _ended(recorder: Recorder) -> Iterator[None]:
     except AgentPipelineError as error:
         recorder.end(Outcome.ERROR, error.message)
         raise
-    except KeyboardInterrupt:
-        recorder.end(Outcome.INTERRUPTED, "interrupted by the operator")
-        raise
-    except BaseException:
+    except Exception:
         recorder.end(Outcome.ERROR, "a defect of the runner")
+        raise
+    except BaseException:  # an interrupt, or whatever else a signal becomes
+        recorder.end(Outcome.INTERRUPTED, "interrupted from outside")
         raise
 
 

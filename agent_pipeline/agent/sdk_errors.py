@@ -11,6 +11,7 @@ from agent_pipeline.agent.outcome import Outcome
 from agent_pipeline.agent.source import Stopped
 from agent_pipeline.errors import ModelError
 from agent_pipeline.mediator.redaction import redact
+from agent_pipeline.mediator.visible import visible
 
 if TYPE_CHECKING:
     import anthropic
@@ -81,5 +82,4 @@ def _status(error: anthropic.APIStatusError, model: str) -> Exception:
 
 def _clean(text: str) -> str:
     """Return a foreign message fit for a terminal: short, one line, no control characters, no secrets."""
-    visible = "".join(char if char.isprintable() else " " for char in text)
-    return redact(visible)[0][:300].strip()
+    return visible(redact(text[:4000])[0])

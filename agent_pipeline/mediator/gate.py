@@ -79,7 +79,7 @@ class Gate:
         return tool.call(arguments) or "(nothing)"
 
     def _problem(self, tool: Tool, arguments: Any) -> str | None:  # noqa: ANN401 - whatever a model sent
-        error = next(iter(sorted(self._validators[tool.name].iter_errors(arguments), key=str)), None)
+        error = next(iter(sorted(self._validators[tool.name].iter_errors(arguments), key=_place)), None)
         if error is None:
             return None
         where = "/".join(str(part) for part in error.absolute_path)
@@ -90,6 +90,10 @@ class Gate:
         from jsonschema import Draft202012Validator  # noqa: PLC0415 - 80 ms that `--help` does not need
 
         return {tool.name: Draft202012Validator(tool.schema) for tool in self._tools.values()}
+
+
+def _place(error: Any) -> list[str]:  # noqa: ANN401 - jsonschema's error
+    return [str(part) for part in error.absolute_path]
 
 
 def bound(text: str, limit: int) -> str:

@@ -85,15 +85,14 @@ class Editor:
         return _numbered(text, arguments.get("view_range"))
 
     def _directory(self, path: str) -> str:
-        lines: list[str] = []
+        lines = [f"{path or '.'}/ (two levels)"]
         for name in self._names(path):
             lines.append(name)
             if name.endswith("/") and not name.startswith("."):
                 lines += [name + below for below in self._names(f"{path}/{name[:-1]}" if path else name[:-1])]
-        shown = lines[:LISTING_LIMIT]
-        if len(lines) > len(shown):
-            shown.append(f"[... {len(lines) - len(shown)} more; view a directory below ...]")
-        return "\n".join([f"{path or '.'}/ (two levels)", *shown])
+            if len(lines) > LISTING_LIMIT:
+                return "\n".join([*lines[:LISTING_LIMIT], "[... there is more; view a directory below ...]"])
+        return "\n".join(lines)
 
     def _names(self, path: str) -> tuple[str, ...]:
         try:

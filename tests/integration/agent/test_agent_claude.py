@@ -240,12 +240,19 @@ def test_time_is_limited_though_pings_arrive() -> None:
     assert ran.seconds < 4
 
 
+def test_time_is_limited_though_nothing_arrives() -> None:
+    ran = Ran(Pings(30, every=30), request=request(limits=Limits(9, 1, "1")))
+    assert ran.ended is Outcome.SECONDS
+    assert ran.seconds < 4
+
+
 @pytest.mark.parametrize("code", [429, 500, 529])
 def test_passing_troubles_are_tried_again(code: int) -> None:
     ran = Ran(Status(code, headers={"retry-after-ms": "10"}), *DONE)
     assert ran.ended is Outcome.SUBMITTED
     assert ran.notes("attempt") == [f"step 1, attempt 1: HTTP {code}, request req_error"]
     assert ran.journal[1].headers["x-stainless-retry-count"] == "1"
+    assert ran.notes("attempts") == ["3 requests were sent for 2 steps"]
 
 
 @pytest.mark.parametrize("header", ["4000000", "Fri, 01 Jan 2100 00:00:00 GMT", "soon"])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.agent_cases import policy
 from support.local_sandbox import LocalSandbox
 
-from agent_pipeline.agent.tools.editor import VIEW_LIMIT, Editor
+from agent_pipeline.agent.tools.editor import LISTING_LIMIT, VIEW_LIMIT, Editor
 from agent_pipeline.mediator.gate import Gate, Result
 from agent_pipeline.mediator.places import writable
 
@@ -50,6 +50,13 @@ def test_view_a_directory_shows_two_levels() -> None:
     assert act(files, command="view", path="/workspace/src")[0].content.split("\n") == [
         "src/ (two levels)", "a/", "a/b/", "d",
     ]  # fmt: skip
+
+
+def test_view_a_crowded_directory_is_cut() -> None:
+    result, _ = act({f"d{number // 40:02}/f{number}": "" for number in range(1200)}, command="view", path=".")
+    lines = result.content.split("\n")
+    assert len(lines) == LISTING_LIMIT + 1
+    assert "there is more" in lines[-1]
 
 
 def test_view_what_is_not_there() -> None:

@@ -80,6 +80,18 @@ def test_ending_twice_ends_with_the_last_words() -> None:
     assert not outcome.proposes
 
 
+def test_words_of_a_model_do_not_steer_a_terminal() -> None:
+    events: list[Event] = []
+    outcome = run(
+        turn(say("\x1b[2J\x1b]0;owned\x07hi"), view("src/\u202eadd")),
+        turn(say("\x1b[1mno")),
+        turn(say("\x1b[1mno")),
+        watch=events.append,
+    )
+    assert outcome.detail == "\\x1b[1mno"
+    assert all(event.text.isprintable() for event in events)
+
+
 def test_an_empty_answer_is_an_end() -> None:
     assert run(turn(), turn()).outcome is Outcome.ENDED
 
