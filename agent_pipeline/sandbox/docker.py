@@ -20,7 +20,7 @@ from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox import intents, layout, posture, seccomp
-from agent_pipeline.sandbox.contract import HOME, WORKSPACE, Spec
+from agent_pipeline.sandbox.contract import WORKSPACE, Spec
 from agent_pipeline.sandbox.links import AttachedLink
 from agent_pipeline.sandbox.session import Session, greet
 from agent_pipeline.sandbox.starting import to_its_end
@@ -267,7 +267,7 @@ def _host(client: Any, spec: Spec) -> dict[str, Any]:  # noqa: ANN401 - docker.A
 def _scratch() -> dict[str, str]:
     mine = f",uid={layout.owner()},gid={layout.group()}"
     return {
-        where: f"rw,nosuid,nodev,exec,size={size}m,nr_inodes={inodes},mode={mode}{mine if where == HOME else ''}"
+        where: f"rw,nosuid,nodev,exec,size={size}m,nr_inodes={inodes},mode={mode}{'' if mode == '1777' else mine}"
         for where, (size, inodes, mode) in layout.scratch().items()
     }
 

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_pipeline.config import Config
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox import bubblewrap, cgroups, docker, engines, layout, posture, seccomp, session
+from agent_pipeline.sandbox.cell import Cell
+from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
+from agent_pipeline.sandbox.images import docker_load, unpack
+
+pytestmark = pytest.mark.containers
+
+PROBE = """
+import ctypes, errno, json, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def call(result):
+    return "allowed" if result >= 0 else errno.errorcode[ctypes.get_errno()]
+def tried(action):
+    try:
+        action()
+        return "allowed"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+def put(path, data):
+    os.write(os.open(path, os.O_WRONLY), data)
+found = {
+    "unshare": call(libc.unshare(0x10000000)),
+    "mount": call(libc.mount(b"none", b"/tmp", b"tmpfs", 0, None)),
+    "umount": call(libc.umount2(b"/tmp", 2)),
+    "chroot": call(libc.chroot(b"/tmp")),
+    "pivot_root": call(libc.syscall({"x86_64": 155, "aarch64": 41}[os.uname().machine], b"/tmp", b"/tmp")),
+    "ptrace": call(libc.ptrace(16, 1, 0, 0)),
+    "setns": call(libc.setns(0, 0)),
+    "keyctl": call(libc.syscall({"x86_64": 250, "aarch64": 219}[os.uname().machine], 0, -3, 0)),
+    "bpf": call(libc.syscall({"x86_64": 321, "aarch64": 280}[os.uname().machine], 0, 0, 0)),
+    "perf": call(libc.syscall({"x86_64": 298, "aarch64": 241}[os.uname().machine], 0, 0, -1, -1, 0)),
+    "userfaultfd": call(libc.syscall({"x86_64": 323, "aarch64": 282}[os.uname().machine], 0)),
+    "io_uring": call(libc.syscall(425, 1, 0)),
+    "open_tree": call(libc.syscall(428, -100, b"/", 1)),
+    "memfd_secret": call(libc.syscall(447, 0)),
+    "sethostname": call(libc.sethostname(b"x", 1)),
+    "setuid": call(libc.setuid(0)),
+    "mknod": tried(lambda: os.mknod("/workspace/null", 0o20666, os.makedev(1, 3))),
+    "core_pattern": tried(lambda: open("/proc/sys/kernel/core_pattern", "w")),
+    "sysrq": tried(lambda: open("/proc/sysrq-trigger", "w")),
+    "userns": tried(lambda: put("/proc/sys/user/max_user_namespaces", b"99")),
+    "uid_map": tried(lambda: put("/proc/self/uid_map", b"0 0 1")),
+    "agent memory": tried(lambda: open("/proc/1/mem", "rb")),
+    "agent environment": tried(lambda: open("/proc/1/environ", "rb")),
+    "agent descriptors": tried(lambda: os.listdir("/proc/1/fd")),
+    "agent root": tried(lambda: os.readlink("/proc/1/root")),
+    "root": tried(lambda: os.mkdir("/x")),
+    "usr": tried(lambda: open("/usr/x", "w")),
+    "etc": tried(lambda: open("/etc/passwd", "a")),
+    "agent program": tried(lambda: open("/opt/agent-pipeline/frame_agent.py", "a")),
+    "connect": tried(lambda: socket.create_connection(("192.0.2.1", 80), 2)),
+    "bind": tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 53))),
+}
+families = []
+for family in range(46):
+    try:
+        socket.socket(family, socket.SOCK_DGRAM if family != 40 else socket.SOCK_STREAM).close()
+        families.append(family)
+    except OSError:
+        pass
+try:
+    socket.getaddrinfo("example.org", 80)
+    found["names"] = "allowed"
+except OSError as error:
+    found["names"] = "refused"
+disks = any(os.path.exists(path) for path in ("/dev/sda", "/dev/vda", "/dev/kvm", "/dev/mem"))
+print(json.dumps({"found": found, "families": families, "disks": disks}))
+"""
+
+
+def test_escapes_are_refused(sandbox: Sandbox) -> None:
+    done = sandbox.run(["python3", "-c", PROBE], seconds=30)
+    assert done.code == 0, done.output
+    result = json.loads(done.output)
+    assert {name for name, answer in result["found"].items() if answer == "allowed"} == set()
+    for name in ("unshare", "mount", "ptrace", "setns", "keyctl", "bpf", "perf", "userfaultfd", "io_uring", "mknod"):
+        assert result["found"][name] == "EPERM", name
+    assert result["found"]["root"] == "EROFS"
+    assert set(result["families"]) <= {1, 2, 10, 16}
+    assert result["disks"] is False
+
+
+def test_only_the_scratch_directories_and_the_workspace_can_be_written(sandbox: Sandbox) -> None:
+    mounts = "/sys /dev /dev/shm /run /home/agent /tmp /workspace"
+    script = f"for d in / {mounts}; do find $d -xdev -type d -writable 2>/dev/null; done"
+    found = set(sandbox.run(["sh", "-c", script], seconds=60).output.decode().splitlines())
+    kernel = {"/dev/mqueue", "/dev/pts"}  # no file systems that keep anything
+    assert found - kernel == {"/dev/shm", "/home/agent", "/run", "/tmp", "/workspace"}
+
+
+def test_the_hosts_abstract_sockets_are_out_of_reach(sandbox: Sandbox) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        name = f"agent-pipeline-test-{os.getpid()}"
+        listener.bind(f"\0{name}")
+        listener.listen()
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}')"
+        done = sandbox.run(["python3", "-c", code], seconds=20)
+    assert b"ConnectionRefusedError" in done.output
+
+
+def test_processes_of_the_host_are_not_there(sandbox: Sandbox) -> None:
+    done = sandbox.run(["sh", "-c", "ls /proc | grep -c '^[0-9]'; cat /proc/1/comm; hostname"], seconds=10)
+    count, name, host = done.output.split()
+    assert int(count) < 8
+    assert (name, host) == (b"python3", b"sandbox")
+
+
+def test_a_command_cannot_reach_its_own_supervisor(sandbox: Sandbox) -> None:
+    script = (
+        "for s in HUP INT QUIT ILL ABRT USR1 SEGV USR2 PIPE ALRM TERM STOP TSTP TTIN XFSZ SYS KILL; do kill -$s 1; done"
+    )
+    forged = "printf 'B12345678\\0\\0\\0\\001\\0\\0\\0\\0010' >/proc/1/fd/1; printf 'B\\0\\0' >/dev/stdout"
+    assert sandbox.run(["sh", "-c", f"{script}; {forged}"], seconds=20).output.endswith(b"B\0\0")
+    assert sandbox.run(["echo", "still here"], seconds=10).output == b"still here\n"
+
+
+def test_the_facts_are_true(sandbox: Sandbox, engine: Engine, image: Image) -> None:
+    facts = sandbox.facts
+    assert facts.backend == engine.name
+    assert facts.image == image.identity
+    assert facts.seccomp == seccomp.digest()
+    assert len(facts.posture) == 64
+    assert facts.engine_version[0].isdigit()
+    assert facts.runtime
+    assert set(engine.unenforced()) - {"disk"} == set(facts.unenforced) - {"disk"}
+    assert "disk" in facts.unenforced  # the test's workspace is a plain directory
+
+
+def test_the_same_walls_have_the_same_digest(start: Callable[..., Sandbox]) -> None:
+    assert start().facts.posture == start().facts.posture
+
+
+def test_a_required_bound_that_is_not_held_starts_nothing(start: Callable[..., Sandbox]) -> None:
+    with pytest.raises(SandboxError, match="disk"):
+        start(require=("disk",))
+
+
+def test_bubblewrap_says_that_it_has_no_runtimes(config: Config, spec: Spec) -> None:
+    with pytest.raises(SandboxError, match="runsc"):
+        engines.engine("bubblewrap", config).start(replace(spec, runtime="runsc"))
+
+
+def test_a_runtime_that_docker_does_not_have_starts_nothing(config: Config, spec: Spec) -> None:
+    with pytest.raises(SandboxError, match="no-such-runtime"):
+        engines.engine("docker", config).start(replace(spec, runtime="no-such-runtime"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives up its own rights to paths")
+def test_a_path_that_the_sandbox_cannot_reach_is_named(config: Config, spec: Spec, folder: Path) -> None:
+    folder.chmod(0o700)
+    with pytest.raises(SandboxError, match=f"{folder} is closed"):
+        engines.engine("bubblewrap", config).start(spec)
+
+
+WEAKER: dict[str, tuple[list[str], list[str]]] = {
+    "the host's network": (["--unshare-all"], ["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup"]),
+    "the host's ipc": (["--unshare-all"], ["--unshare-net", "--unshare-pid", "--unshare-uts", "--unshare-cgroup"]),
+    "a variable of the host": ([], ["--setenv", "SECRET", "x"]),
+    "another name": (["sandbox"], ["elsewhere"]),
+    "another user": (["--uid", "10001"], ["--uid", "0"]),
+}
+
+
+@pytest.mark.parametrize("weakness", WEAKER)
+def test_a_weaker_bubblewrap_runs_nothing(config: Config, spec: Spec, weakness: str) -> None:
+    env = layout.environment(spec.image)
+    arguments = bubblewrap.arguments(unpack.rootfs(config, spec.image), spec, env)
+    gone, instead = WEAKER[weakness]
+    at = arguments.index(gone[0]) if gone else arguments.index("--clearenv") + 1
+    arguments[at : at + len(gone)] = instead
+    with pytest.raises(SandboxError, match="not as expected"):
+        prove(arguments, spec, bubblewrap.expected(spec, env))
+
+
+def test_one_more_writable_mount_runs_nothing(config: Config, spec: Spec, folder: Path) -> None:
+    env = layout.environment(spec.image)
+    arguments = bubblewrap.arguments(unpack.rootfs(config, spec.image), spec, env)
+    at = arguments.index("--chdir")
+    arguments[at:at] = ["--bind", str(folder), "/tmp"]
+    with pytest.raises(SandboxError, match="/tmp"):
+        prove(arguments, spec, bubblewrap.expected(spec, env))
+
+
+def prove(arguments: list[str], spec: Spec, expected: posture.Expected) -> None:
+    cell = Cell(["bwrap", *arguments], spec, None)
+    try:
+        report = session.greet(cell.link, seconds=20, processes=None, timeout=20)
+        posture.check(report, expected)
+    finally:
+        cell.end()
+
+
+def weaken(host: dict[str, Any], name: str, value: object) -> None:
+    host[name] = value
+
+
+WEAKER_CONTAINERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "a capability": lambda c: weaken(c["HostConfig"], "CapAdd", ["NET_RAW"]),
+    "the engine's own filter": lambda c: weaken(c["HostConfig"], "SecurityOpt", ["no-new-privileges:true"]),
+    "no filter": lambda c: weaken(c["HostConfig"], "SecurityOpt", ["no-new-privileges:true", "seccomp=unconfined"]),
+    "new privileges": lambda c: weaken(c["HostConfig"], "SecurityOpt", c["HostConfig"]["SecurityOpt"][1:]),
+    "a writable root": lambda c: weaken(c["HostConfig"], "ReadonlyRootfs", False),  # noqa: FBT003 - a JSON value
+    "the host's ipc": lambda c: weaken(c["HostConfig"], "IpcMode", "host"),
+    "no masks": lambda c: weaken(c["HostConfig"], "MaskedPaths", []),
+    "root": lambda c: weaken(c, "User", "0:0"),
+    "a variable": lambda c: weaken(c, "Env", ["SECRET=x"]),
+}
+
+
+@pytest.mark.parametrize("weakness", WEAKER_CONTAINERS)
+def test_a_weaker_container_runs_nothing(spec: Spec, weakness: str) -> None:
+    sdk = docker._connect(30)
+    container = docker.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
+    configuration = docker._configuration(sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image))
+    WEAKER_CONTAINERS[weakness](configuration)
+    try:
+        container.start(configuration)
+        report = session.greet(container.link, seconds=20, processes=None, timeout=20)
+        with pytest.raises(SandboxError, match="not as expected"):
+            posture.check(report, docker.expected(spec, layout.environment(spec.image)))
+    finally:
+        container.end()
+        sdk.close()
+
+
+def test_what_this_host_holds_is_measured_and_not_assumed(engine: Engine) -> None:
+    held = cgroups.enforceable(cgroups.hierarchies())
+    if engine.name == "bubblewrap":
+        assert set(engine.unenforced()) - {"disk"} == set(cgroups.CONTROLLERS) - set(held)
