@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from support.local_sandbox import LocalSandbox
-from support.messages_peer import KEY, MODEL, MessagesPeer
+from support.messages_peer import KEY, MODEL
 
 from agent_pipeline.agent.job import Job
 from agent_pipeline.documents.policy import Policy
@@ -17,6 +15,21 @@ FILES = {
     "tests/test_add.py": "from src.add import add\n\n\ndef test_add():\n    assert add(0, 0) == 0\n",
     "README": "adds\n",
 }
+
+
+class Changing(Protocol):
+    """What knows which of its files changed."""
+
+    def changed(self) -> tuple[str, ...]: ...
+
+
+class Endpoint(Protocol):
+    """What can be asked at a URL."""
+
+    @property
+    def url(self) -> str: ...
+
+
 TOOLS = ("str_replace_based_edit_tool", "bash", "run_check", "submit_proposal")
 
 
@@ -77,7 +90,7 @@ def request(engine: EngineChoice | None = None, **changes: Any) -> Request:
     return Request(**(value | changes))
 
 
-def claude_job(peer: MessagesPeer, sandbox: LocalSandbox, **changes: Any) -> Job:
+def claude_job(peer: Endpoint, sandbox: Changing, **changes: Any) -> Job:
     """A job for the engine claude at `peer`, whose endpoint the policy lists."""
     models = {"allow": [MODEL], "endpoints": [peer.url], "prompts": ["fix@1"]}
     value: dict[str, Any] = {
@@ -90,11 +103,7 @@ def claude_job(peer: MessagesPeer, sandbox: LocalSandbox, **changes: Any) -> Job
     return Job(**(value | changes))
 
 
-def job(
-    sandbox: LocalSandbox, engine: EngineChoice, *, watch: Callable[[Any], None] | None = None, **changes: Any
-) -> Job:
+def job(sandbox: Changing, engine: EngineChoice, **changes: Any) -> Job:
     """A job for an engine that asks no model."""
     value: dict[str, Any] = {"request": request(engine), "policy": policy(), "changed": sandbox.changed}
-    if watch is not None:
-        value["watch"] = watch
     return Job(**(value | changes))
