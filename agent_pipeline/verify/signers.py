@@ -45,11 +45,13 @@ def trust_root(case: Case) -> str:
 def anchor(case: Case) -> str:
     """The trust root speaks for the pinned repository and branch, and that repository is the one asked for.
 
-    Threat: a fork or a second repository with the same commits, keys and documents (confused deputy).
+    Threat: a fork or a second repository with the same commits, keys and documents (confused deputy). A repository
+    that was set up without a remote has no address, only random digits for a name: there the pinned digest alone says
+    which one it is.
     """
     inputs = case.inputs
     addresses = [("the repository asked for", inputs.url)]
-    if not inputs.root.repository.startswith(LOCAL):  # made where there was no remote: the digest alone names it
+    if not inputs.root.repository.startswith(LOCAL):
         addresses.insert(0, ("the trust root", inputs.root.repository))
     for where, address in addresses:
         require(

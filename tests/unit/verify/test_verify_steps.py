@@ -61,6 +61,16 @@ def test_a_complete_set_passes(maker: Maker, persons: str) -> None:
     assert Verification.from_json(verification.to_json()) == verification
 
 
+def test_a_repository_without_a_remote_has_random_digits_for_a_name_and_is_known_by_its_pin() -> None:
+    name = "local:" + "0" * 32
+    changes = {"root": root_of(TEAM, bots=("robot",), repository=name), **fields("request", repository=name)}
+    for url in ("/srv/app/.git", ELSEWHERE):
+        placed = inputs(lambda i, url=url: replace(i, url=url, anchor=Anchor(url, i.anchor.branch, OTHER)))
+        assert verify(Maker(**changes, **placed).inputs()).verdict == PASSED
+    moved = inputs(lambda i: replace(i, url="/srv/other/.git", anchor=Anchor("/srv/app/.git", i.anchor.branch, OTHER)))
+    assert failed(verify(Maker(**changes, **moved).inputs())) == {"anchor"}
+
+
 def test_every_step_is_numbered_and_names_its_threat() -> None:
     names = [check.name for check in verify(Maker().inputs()).checks]
     assert names == [f"{number:02d} {name}" for number, (name, _) in enumerate(STEPS, 1)]
