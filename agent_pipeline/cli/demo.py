@@ -83,7 +83,7 @@ def demo(out: Output, keep: Path | None, engine: str) -> None:
     with _folder(keep) as folder:
         stage = Stage(folder, folder / "project", out)
         out.talk(f"{case['package']} {case['version']} ({case['homepage']}, {case['license']}): {case['title']}")
-        _unpack(case, stage)
+        unpack(case, stage)
         stage.type("init", "--test", case["test"])
         if engine == "recorded":
             _allow_recording(stage)
@@ -91,7 +91,7 @@ def demo(out: Output, keep: Path | None, engine: str) -> None:
             out.talk("\nno model is asked: a recording is played through the same loop (ENGINE=claude asks one)")
         else:
             played = ["--engine", "claude"]
-        asked = stage.type("request", case["request"], "--kind", "fix", *played)
+        asked = stage.type("request", case["request"], "--kind", case["kind"], *played)
         stage.type("land", asked["id"])
         document = stage.type("show", asked["id"])
         out.talk("")
@@ -126,8 +126,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep.absolute()
 
 
-def _unpack(case: dict[str, Any], stage: Stage) -> None:
-    """Download the release, check its digest, and make a repository of it."""
+def unpack(case: dict[str, Any], stage: Stage) -> None:
+    """Download the release, check its digest, and make a repository of what its authors wrote."""
     stage.out.talk(f"downloading {case['sdist']}")
     archive = sdist.fetch(case["package"], case["sdist"], case["sha256"], stage.folder)
     sdist.unpack(archive, stage.project)

@@ -36,8 +36,9 @@ def init(out: Output, test: str | None, ci: str | None, *, push: bool) -> None:
     out.talk("\nthis is the commit that init makes:")
     for path, data in setup.files.items():
         out.talk(f"  {path} ({len(data)} bytes)")
-    out.talk("")
-    out.talk(setup.files[POLICY_PATH].decode())
+    if not out.as_json:
+        out.talk("")
+        out.talk(setup.files[POLICY_PATH].decode())
     if not out.as_json and sys.stdin.isatty():
         click.confirm("Make this commit?", default=True, abort=True, err=True)
     done = onboarding.commit(place, setup, clock.now(), push=push)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 _MARK = {"passed": "✓", "failed": "✗", "skipped": "·", "unknown": "?"}
+
+
+def _wrapped(text: str, width: int = 100) -> list[str]:
+    """Return the lines of `text`, none longer than `width`; empty lines stay out."""
+    return [part for line in str(text).splitlines() if line.strip() for part in textwrap.wrap(line, width)]
 
 
 def one_line(row: dict[str, Any]) -> str:
@@ -17,7 +23,7 @@ def life(document: dict[str, Any]) -> str:
     """Return what `show` prints: what was asked, what changed, who vouches for what, what comes next."""
     lines = [f"{document['proposal'] or document['id']}  {document['state']}", ""]
     lines += [f"asked     {document['kind']} by {document['requester']}, {document['created']}"]
-    lines += [f"          {line}" for line in str(document["text"]).splitlines()[:6]]
+    lines += [f"          {line}" for line in _wrapped(document["text"])[:12]]
     if document["paths"]:
         lines += [
             "",
@@ -30,6 +36,11 @@ def life(document: dict[str, Any]) -> str:
         lines += [f"          {item['what']:<12} {item['who']}" for item in document["signatures"]]
     if document.get("detail"):
         lines += ["", f"why       {document['detail']}"]
+    if document["merged_as"]:
+        lines += [
+            "",
+            f"merged    into {document['target'].removeprefix('refs/heads/')} as {document['merged_as'][:12]}",
+        ]
     lines += ["", f"proofs    {' · '.join(document['proofs']) or 'none yet'}"]
     lines += [f"missing   {item}" for item in document["missing"]]
     lines += [f"next:     {document['next']}"]
@@ -50,7 +61,8 @@ def _asserted(document: dict[str, Any]) -> list[str]:
             f"          used         {usage['steps']} steps, {usage['seconds']} s, {tokens}, {usage['usd']} USD"
         )
     if document["summary"]:
-        lines.append(f"          says         {' '.join(str(document['summary']).split())[:300]}")
+        said = _wrapped(document["summary"], 80)[:6]
+        lines += [f"          {'says' if not number else '':<12} {line}" for number, line in enumerate(said)]
     return lines
 
 

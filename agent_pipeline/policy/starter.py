@@ -145,10 +145,10 @@ checks:
   full:                # what CI runs; tests that failed before may fail, no others
     run: {_flow(start.check)}
     seconds: {full}
-    known_failures: {_block(start.known_failures, 6)}
+    known_failures:{_block(start.known_failures, 6)}
 
 setup:                 # makes the project importable, offline; {{version}} is what Git says of the base
-  run: {_block([_Raw(_flow(argv)) for argv in start.setup], 4)}
+  run:{_block([_Raw(_flow(argv)) for argv in start.setup], 4)}
   env: {_mapping(start.env)}
   seconds: 300
 
@@ -186,7 +186,7 @@ def _items(items: Sequence[str], indent: int) -> str:
 
 
 def _block(items: Sequence[str], indent: int) -> str:
-    return "\n" + _items(items, indent) if items else "[]"
+    return "\n" + _items(items, indent) if items else " []"
 
 
 def _mapping(values: Mapping[str, str]) -> str:

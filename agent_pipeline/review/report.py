@@ -28,6 +28,7 @@ from agent_pipeline.review.next_step import next_step
 from agent_pipeline.review.state import State, state_of
 from agent_pipeline.verify.log import check_log
 
+MERGES_LOOKED_AT = 1000
 # Landing steps that wait for somebody, rather than having gone wrong.
 WAITING = ("admitted", "staged", "proofs", "reviews", "persons", "rules landed", "trial", "target unmoved", "merger")
 
@@ -50,10 +51,11 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     return (
         document
         | _asserted(dossier)
-        | _seen(dossier, decision)
+        | _seen(dossier, decision, merged=state.word == "merged")
         | {
             "proofs": list(decision.proofs) or _merged_proofs(dossier, state),
             "persons": _persons(dossier, desk),
+            "merged_as": _merged_as(desk, dossier) if state.word == "merged" else None,
             "signatures": _signatures(dossier, desk),
             "missing": list(missing) if state.word in ("proposed", "staged", "trial") else [],
             "next": next_step(state.word, dossier.name, desk.landed.root, missing),
@@ -84,6 +86,7 @@ def _asked(record: Record, state: State) -> dict[str, Any]:
         "timings": {},
         "proofs": [],
         "persons": [],
+        "merged_as": None,
         "signatures": [],
         "checks": [],
         "seen_by": None,
@@ -117,12 +120,25 @@ def _replay_seconds(dossier: Dossier) -> int | None:
     return sum(run.seconds for run in result.runs) if result is not None else None
 
 
-def _seen(dossier: Dossier, decision: Verification) -> dict[str, Any]:
+def _seen(dossier: Dossier, decision: Verification, *, merged: bool) -> dict[str, Any]:
     """Return the checks: what CI replayed and signed, and of the verification done just now what did not pass."""
     result = _replayed(dossier)
     checks = [to_plain(check) for check in result.checks] if result is not None else []
-    failed = [to_plain(check) for check in decision.checks if check.outcome == FAILED and not waits(check.name)]
-    return {"checks": checks + failed, "seen_by": "ci" if result is not None else None}
+    if not merged:  # what is merged is consumed: the verifier would refuse to land it again
+        checks += [to_plain(check) for check in decision.checks if check.outcome == FAILED and not waits(check.name)]
+    return {"checks": checks, "seen_by": "ci" if result is not None else None}
+
+
+def _merged_as(desk: Desk, dossier: Dossier) -> str | None:
+    """Return the merge commit on the target, looked for among its last merges; None when it is further back."""
+    at, line = desk.tip(dossier.proposal.target), f"Agent-Pipeline-Proposal: {dossier.name}"
+    for _ in range(MERGES_LOOKED_AT):
+        if at is None:
+            return None
+        if line in desk.clone.message(at).splitlines():
+            return at
+        at = next(iter(desk.clone.parents(at)), None)
+    return None
 
 
 def waits(check: str) -> bool:
