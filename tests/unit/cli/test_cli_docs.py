@@ -1,0 +1,58 @@
+"""What the documents name is there: commands with their options, files, schemas."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from agent_pipeline.cli.main import cli
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "golden" / "README.md"])
+SHORT = {"-F", "--", "--json", "--debug", "--no-push"}
+
+
+def find(words: list[str]) -> click.Command | None:
+    command: click.Command | None = cli
+    for word in words:
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), word)
+    return command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_and_option_exists(document: Path) -> None:
+    for line in re.findall(r"(?:^ {4}|`)agent-pipeline ([a-z][^`\n]*)", document.read_text(), re.MULTILINE):
+        words = re.split(r"\s{2,}#", line)[0].split()
+        command = find(words[:2])
+        assert command is not None, line
+        known = {name for option in command.params for name in option.opts} | SHORT
+        used = {word.partition("=")[0] for word in words[: words.index("--") if "--" in words else None]}
+        assert {word for word in used if word.startswith("-") and word.strip("[]") == word} <= known, line
+
+
+def test_the_wire_format_names_every_signed_document() -> None:
+    text = (ROOT / "docs" / "wire-format.md").read_text()
+    named = set(re.findall(r"([a-z_]+)\.schema\.json", text))
+    assert named <= {path.name.removesuffix(".schema.json") for path in (ROOT / "schemas").iterdir()}
+    kinds = [line for line in re.findall(r'^PREDICATE_TYPE.* = "(.*)"$', _sources(), re.MULTILINE) if line not in text]
+    assert kinds == []
+
+
+def _sources() -> str:
+    return "\n".join(path.read_text() for path in (ROOT / "agent_pipeline" / "documents").glob("*.py"))
+
+
+def test_the_threats_are_numbered_without_gaps() -> None:
+    numbers = [int(n) for n in re.findall(r"^\| T([0-9]+) \|", (ROOT / "docs/threats.md").read_text(), re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
