@@ -56,7 +56,7 @@ def _command(recipe: ImageRecipe, preferences: Path, target: Path) -> list[str]:
     mode = "root" if os.geteuid() == 0 else "unshare"
     compiled = " ".join(shlex.quote(f"/{path}") for path in recipe.compile)
     # Compiled anew from fixed seeds and without times, so that the same sources are the same bytes.
-    fresh = 'find "$1" -name __pycache__ -prune -exec rm -rf {} +'
+    fresh = 'find "$1/usr" -name __pycache__ -prune -exec rm -rf {} +'
     compile_all = (
         f'chroot "$1" env PYTHONHASHSEED=0 python3 -m compileall -q -f --invalidation-mode unchecked-hash {compiled}'
     )
@@ -119,14 +119,14 @@ def _stream(argv: list[str], folder: Path, progress: Progress) -> None:
         for raw in child.stderr:
             line = raw.decode("utf-8", "replace").strip()
             said = [*said[-40:], line]
-            if line.startswith("I: ") and line.endswith("..."):
+            if line.startswith("I: ") and line.endswith("...") and "/" not in line:
                 progress(f"  {line[3:]}")
         child.wait()
     finally:
         timer.cancel()
         _end(child)
     if child.returncode != 0:
-        why = [line for line in said if line.startswith(("E:", "W:", "error"))] or said[-5:]
+        why = [line for line in said if not line.startswith("I: ")]
         raise SandboxError(
             f"mmdebstrap could not make the image (exit {child.returncode}): " + "\n".join(why[-8:]),
             hint="is a Debian mirror reachable from here? Or import an image: `agent-pipeline image import FILE`",

@@ -112,17 +112,35 @@ class Store:
     def staging(self) -> Iterator[Path]:
         """Give an empty directory beside the images, which vanishes afterwards. Raises `StorageError`."""
         with storage(f"the image store {self.folder}"):
-            make_readable(self.folder)
-            folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.folder))
-            folder.chmod(0o755)
-            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            folder, descriptor = self._stage()
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                self._sweep()
                 yield folder
             finally:
                 remove(folder)
                 os.close(descriptor)
+
+    def _stage(self) -> tuple[Path, int]:
+        """Make a directory and take its lock, while nobody sweeps; remove what the dead left."""
+        make_readable(self.folder)
+        with (self.folder / ".turn-staging").open("wb") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            for stale in self.folder.glob(f"{_STAGING}*"):
+                self._sweep(stale)
+            folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.folder))
+            folder.chmod(0o755)
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return folder, descriptor
+
+    @staticmethod
+    def _sweep(folder: Path) -> None:
+        """Remove a directory whose writer is dead: its lock can be taken."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.suppress(OSError))  # alive, or not ours to remove, which is harmless
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(folder)
 
     @contextlib.contextmanager
     def turn(self, what: str, progress: Callable[[str], None]) -> Iterator[None]:
@@ -139,21 +157,6 @@ class Store:
             yield
         finally:
             os.close(descriptor)
-
-    def _sweep(self) -> None:
-        """Remove what dead writers left: directories whose lock can be taken."""
-        for folder in self.folder.glob(f"{_STAGING}*"):
-            try:
-                descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-            except OSError:
-                continue  # a writer that is just beginning
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove(folder)
-            except BlockingIOError:
-                pass  # alive
-            finally:
-                os.close(descriptor)
 
     def _read(self, identity: str) -> StoredImage | None:
         folder = self.folder / identity
