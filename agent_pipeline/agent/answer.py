@@ -52,7 +52,8 @@ class Collector:
         notes = [self._settle(block, index) for index, block in enumerate(content)]
         check_blocks(content)
         turn = Turn(
-            content=tuple(content),
+            # A text of nothing says nothing, and the service refuses to take one back.
+            content=tuple(block for block in content if block["type"] != "text" or block["text"].strip()),
             stop_reason=message.stop_reason,
             usage=self.usage,
             model=message.model,
@@ -99,7 +100,7 @@ def check_blocks(content: Iterable[dict[str, Any]]) -> None:
     for block in content:
         kind = block.get("type")
         if kind not in _BLOCKS:
-            raise MalformedError(f"it holds a block of the kind {kind!r}, which was not asked for")
+            raise MalformedError(f"it holds a block of the kind {str(kind)[:60]!r}, which was not asked for")
         if kind == "text" and not isinstance(block.get("text"), str):
             raise MalformedError("a text block has no text")
         if kind == "tool_use" and not all(isinstance(block.get(name), str) for name in ("id", "name")):

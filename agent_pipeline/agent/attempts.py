@@ -13,6 +13,7 @@ from agent_pipeline.agent.source import Stopped
 from agent_pipeline.errors import ModelError
 from agent_pipeline.mediator.budget import Budget
 from agent_pipeline.mediator.events import Event, Sink
+from agent_pipeline.mediator.visible import visible
 
 if TYPE_CHECKING:
     import httpx2
@@ -67,7 +68,7 @@ class Attempts:
             raise ModelError(f"one answer has more than {_MOST_BYTES} bytes", hint="look at the endpoint")
 
     def _note(self, request: APIRequest, what: str) -> None:
-        text = f"step {self._budget.steps}, attempt {request.retries_taken + 1}: {what}"[:500]
+        text = visible(f"step {self._budget.steps}, attempt {request.retries_taken + 1}: {what}", 500)
         self._recorder.note("attempt", text)
         self._sink(Event("attempt", self._budget.steps, text, self._budget.usd, self._budget.tokens))
 

@@ -47,7 +47,7 @@ def translated(model: str) -> Iterator[None]:
         raise _status(error, model) from error
     except anthropic.APIConnectionError as error:
         raise ModelError(
-            f"the model is unreachable: {error.__cause__ or error}",
+            f"the model is unreachable: {_clean(str(error.__cause__ or error))}",
             hint="look at the network and at ANTHROPIC_BASE_URL, then try again",
         ) from error
     except anthropic.AnthropicError as error:
@@ -55,7 +55,7 @@ def translated(model: str) -> Iterator[None]:
             f"the model's answer could not be read: {_clean(str(error))}", hint="look at ANTHROPIC_BASE_URL"
         ) from error
     except httpx2.HTTPError as error:
-        raise MalformedError(f"the connection broke off: {str(error) or type(error).__name__}") from error
+        raise MalformedError(f"the connection broke off: {_clean(str(error)) or type(error).__name__}") from error
     except _STUMBLES as error:
         raise MalformedError(f"an event is malformed: {_clean(str(error)) or type(error).__name__}") from error
 

@@ -52,6 +52,8 @@ def _pairing(messages: list[dict[str, Any]]) -> list[str]:
     for number, message in enumerate(messages):
         if message["content"] in ([], ""):
             found.append(f"messages/{number}: content must be non-empty")
+        if any(not block["text"].strip() for block in _blocks(message, "text")):
+            found.append(f"messages/{number}: text content blocks must contain non-whitespace text")
         calls = [block["id"] for block in _blocks(message, "tool_use")] if message["role"] == "assistant" else []
         following = messages[number + 1] if number + 1 < len(messages) else {"role": "user", "content": []}
         answers = [block["tool_use_id"] for block in _blocks(following, "tool_result")]

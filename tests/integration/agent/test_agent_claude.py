@@ -193,6 +193,13 @@ def test_tool_input_that_is_no_json_at_all_loses_the_answer(raw: str) -> None:
     assert len(ran.notes("lost answer")) == 1
 
 
+def test_a_text_of_nothing_is_not_sent_back() -> None:
+    ran = Ran(turn(say(" \n"), MEND), turn(say("")), turn(submit(["src/add.py"])))
+    assert ran.ended is Outcome.SUBMITTED
+    assert [len(message["content"]) for message in ran.journal[2].body["messages"]] == [1, 1, 1, 1]
+    assert [entry.problems for entry in ran.journal] == [()] * 3
+
+
 def test_a_proposal_that_breaks_its_schema_goes_back() -> None:
     ran = Ran(turn(call("submit_proposal", {"summary": "", "files": "all"})), *DONE)
     assert ran.ended is Outcome.SUBMITTED

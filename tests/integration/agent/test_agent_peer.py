@@ -110,6 +110,7 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "ok"}
         body(messages=[{"role": "assistant", "content": "x"}]),
         body(messages=[*HELLO, {"role": "assistant", "content": []}]),
         body(messages=[*HELLO, {"role": "assistant", "content": [USE]}]),
+        body(messages=[{"role": "user", "content": [{"type": "text", "text": "\n"}]}]),
         body(messages=[*HELLO, {"role": "assistant", "content": [USE]}, {"role": "user", "content": [RESULT, RESULT]}]),
         body(messages=[{"role": "user", "content": [RESULT]}]),
         body(tools=[{"type": "bash_19990101", "name": "bash"}]),
