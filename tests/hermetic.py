@@ -2,8 +2,8 @@
 
     python tests/hermetic.py COMMAND [ARG ...]
 
-A network namespace of its own has no way out, not even by accident. HOME is an empty folder that nobody may write to, so that a
-test which forgets to bring its own fails loudly. The clock is the tests' own to fix.
+A network namespace of its own has no way out, not even by accident. HOME is an empty folder that nobody may write to,
+so that a test which forgets to bring its own fails loudly. The clock is the tests' own to fix.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -49,7 +50,7 @@ def main() -> None:
             for name, value in os.environ.items()
             if not name.startswith(("XDG_", "GIT_", "ANTHROPIC_", "AGENT_PIPELINE_"))
         }
-        code = os.spawnvpe(os.P_WAIT, sys.argv[1], sys.argv[1:], env | {"HOME": home, "AGENT_PIPELINE_HERMETIC": "1"})
+        code = subprocess.run(sys.argv[1:], env=env | {"HOME": home}, check=False).returncode
     sys.exit(code if code >= 0 else 1)
 
 

@@ -75,7 +75,14 @@ class Stage:
 
 @command("agent-pipeline demo --keep /tmp/demo")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this new folder and keep it.")
-@click.option("--engine", type=click.Choice(["recorded", "claude"]), default="recorded", show_default=True, hidden=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["recorded", "claude"]),
+    default="recorded",
+    show_default=True,
+    hidden=True,
+    help="Who does the work.",
+)
 def demo(out: Output, keep: Path | None, engine: str) -> None:
     """The whole way on a real project: a released bug, from request to merge. Needs no key and no account."""
     case_folder = data_folder("golden") / "demo"

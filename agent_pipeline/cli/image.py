@@ -33,7 +33,7 @@ def list_(out: Output) -> None:
     """The images on this machine, with their sizes."""
     images = Store(configuration.load()).list()
     rows = [{"name": i.name, "identity": i.identity, "base": i.base, "bytes": i.bytes} for i in images]
-    lines = [f"{row['name']:<24} {row['identity'][:16]}  {int(str(row['bytes'])) // MIB:>6} MiB" for row in rows]
+    lines = [f"{i.name:<24} {i.identity[:16]}  {i.bytes // MIB:>6} MiB" for i in images]
     out.finish({"images": rows}, lambda: "\n".join(lines) or "no images; make one with `agent-pipeline image build`")
 
 

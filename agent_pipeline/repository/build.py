@@ -1,8 +1,8 @@
 """The next tree from a base and a manifest of full contents.
 
 No diff is ever applied: they are read differently by different programs, and libgit2 writes through links. A tree is
-built on the touched directories only. Refused is what would mean something else on another machine: bad names, names that
-collide with a neighbour's, links and submodules in the way.
+built on the touched directories only. Refused is what would mean something else on another machine: bad names, names
+that collide with a neighbour's, links and submodules in the way.
 """
 
 from __future__ import annotations

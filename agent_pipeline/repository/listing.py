@@ -17,6 +17,7 @@ FILE: Final = "100644"
 EXECUTABLE: Final = "100755"
 SYMLINK: Final = "120000"
 GITLINK: Final = "160000"
+TREE: Final = "40000"
 MODES: Final = (FILE, EXECUTABLE)
 _MAX_WALK: Final = 5_000_000  # entries; a tree can name itself many times over and unfold without end
 MAX_DEPTH: Final = 500
@@ -42,6 +43,23 @@ def read_tree(clone: Clone, oid: str) -> pygit2.Tree:
     if not isinstance(found, pygit2.Tree):
         raise GitError(f"object {oid} is no tree")
     return found
+
+
+def children(clone: Clone, tree: str) -> Iterator[Entry]:
+    """Yield what stands directly in `tree`; `path` is the name alone, directories too. Raises `GitError`."""
+    for item in read_tree(clone, tree):
+        yield Entry(item.raw_name or b"", f"{item.filemode:o}", str(item.id))
+
+
+def content(clone: Clone, oid: str) -> memoryview:
+    """Return a blob's bytes without a copy. Raises `GitError` when it is missing, damaged or something else."""
+    try:
+        found = clone.objects[oid]
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise GitError(f"object {oid} cannot be read: {error}", hint="fetch again; see `git fsck`") from error
+    if not isinstance(found, pygit2.Blob):
+        raise GitError(f"object {oid} is no file content: the repository is damaged", hint="see `git fsck`")
+    return memoryview(found)
 
 
 def entries(clone: Clone, tree: str) -> Iterator[Entry]:

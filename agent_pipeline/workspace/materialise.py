@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import pygit2
-from pygit2.enums import FileMode
-
 from agent_pipeline.documents.paths import is_git_directory
 from agent_pipeline.errors import GitError
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.trees import GITLINK, entries, read_tree
+from agent_pipeline.repository.listing import EXECUTABLE, GITLINK, SYMLINK, TREE, Entry, children, content, entries
 
 MAX_DEPTH: Final = 200
 _MAX_NAME: Final = 255
@@ -73,16 +70,15 @@ def materialise(clone: Clone, tree: str, folder: Path, may_read: Callable[[str],
 def _directory(
     clone: Clone, tree: str, prefix: bytes, folder: _Folder, may_read: Callable[[str], bool], copied: Copied
 ) -> None:
-    for item in read_tree(clone, tree):
-        name = item.raw_name or b""
-        path = prefix + name
-        is_folder = item.filemode == FileMode.TREE
+    for item in children(clone, tree):
+        name, path = item.path, prefix + item.path
+        is_folder = item.mode == TREE
         if not _can_be_held(name, path, folder.depth):
             copied.left_out += _below(clone, item, path) if is_folder else [path]
         elif is_folder:
             below = _Folder(name, folder, folder.owner, folder.depth + 1)
             try:
-                _directory(clone, str(item.id), path + b"/", below, may_read, copied)
+                _directory(clone, item.oid, path + b"/", below, may_read, copied)
             finally:
                 below.close()
         elif not may_read(path.decode("utf-8", "surrogateescape")):
@@ -96,27 +92,26 @@ def _can_be_held(name: bytes, path: bytes, depth: int) -> bool:
     return not odd and len(name) <= _MAX_NAME and len(path) <= _MAX_PATH and depth < MAX_DEPTH
 
 
-def _below(clone: Clone, item: pygit2.Object, path: bytes) -> list[bytes]:
-    return [path + b"/" + entry.path for entry in entries(clone, str(item.id))]
+def _below(clone: Clone, item: Entry, path: bytes) -> list[bytes]:
+    return [path + b"/" + entry.path for entry in entries(clone, item.oid)]
 
 
-def _write(clone: Clone, item: pygit2.Object, folder: _Folder) -> bool:
+def _write(clone: Clone, item: Entry, folder: _Folder) -> bool:
     """Write one file, link or submodule's directory. Return False for a link that cannot be made."""
-    name, mode = item.raw_name or b"", item.filemode
-    if f"{mode:o}" == GITLINK:
+    name, mode = item.path, item.mode
+    if mode == GITLINK:
         submodule = _Folder(name, folder, folder.owner)
         submodule.open()
         submodule.close()
         return True
-    content = _content(clone, str(item.id), folder.open())
-    if mode == FileMode.LINK:
-        return _link(bytes(content), name, folder)
+    rest = _content(clone, item.oid, folder.open())
+    if mode == SYMLINK:
+        return _link(bytes(rest), name, folder)
     handle = os.open(name, _CREATE, 0o600, dir_fd=folder.open())
     try:
-        rest = content
         while rest:
             rest = rest[os.write(handle, rest) :]
-        _own(handle, folder.owner, 0o755 if mode == FileMode.BLOB_EXECUTABLE else 0o644)
+        _own(handle, folder.owner, 0o755 if mode == EXECUTABLE else 0o644)
     finally:
         os.close(handle)
     return True
@@ -126,10 +121,7 @@ def _content(clone: Clone, oid: str, folder: int) -> memoryview:
     room = os.fstatvfs(folder)
     if clone.size(oid) > room.f_bavail * room.f_frsize:  # before it is unpacked into memory
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    found = clone.objects[oid]
-    if not isinstance(found, pygit2.Blob):
-        raise GitError(f"object {oid} is no file content: the repository is damaged", hint="see `git fsck`")
-    return memoryview(found)
+    return content(clone, oid)
 
 
 def _link(target: bytes, name: bytes, folder: _Folder) -> bool:

@@ -1,4 +1,4 @@
-"""People at their own desks: each with a home, a Git identity, keys and pins of their own; commands are real processes."""
+"""People at their own desks: each with a home, a Git identity, keys and pins; commands are real processes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ def test_mean():
 FIX = """
 import pathlib
 source = pathlib.Path("calc.py")
-source.write_text(source.read_text().replace("return sum(values) / len(values)", "return sum(values) / len(values) if values else 0.0"))
+text = source.read_text()
+source.write_text(text.replace("/ len(values)", "/ len(values) if values else 0.0"))
 tests = pathlib.Path("tests/test_calc.py")
 tests.write_text(tests.read_text() + "\\n\\ndef test_mean_of_nothing():\\n    assert mean([]) == 0.0\\n")
 """

@@ -1,4 +1,4 @@
-"""What is installed from the wheel carries everything it reads: schemas, prompts, image definitions, templates, the demo."""
+"""What is installed from the wheel carries all it reads: schemas, prompts, image definitions, templates, the demo."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def team(tmp_path: Path) -> Team:
 
 
 @pytest.mark.parametrize("backend", ["docker", "bubblewrap"])
-def test_three_parties_land_one_fix(team: Team, backend: str, tmp_path: Path) -> None:
+def test_three_parties_land_one_fix(team: Team, backend: str) -> None:
     asked = ask(team.alice, backend)
     assert asked.code == 0, str(asked)
     found = asked.document
