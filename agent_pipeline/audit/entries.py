@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from agent_pipeline import clock
+from agent_pipeline.audit import events
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
@@ -45,4 +46,5 @@ def entry_about(  # noqa: PLR0913, PLR0917 - what an entry says
 def append(desk: Desk, log: audit_log.Log, entry: LogEntry, sign: Callable[[Statement], Envelope]) -> RefUpdate:
     """Sign `entry` and return the update of the log's ref, to be published with everything that belongs to it."""
     head = audit_log.append(desk.clone, log, sign(entry.to_statement()).to_json())
+    events.record(desk.config, "log", f"signed {entry.event}", entry.request, index=entry.index, commit=head)
     return RefUpdate(LOG, log.head, head)

@@ -11,8 +11,11 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
+from agent_pipeline.audit import events
 from agent_pipeline.config import Config
+from agent_pipeline.errors import StaleError, StorageError
 
 
 def _path(config: Config, request: str) -> Path:
@@ -21,17 +24,43 @@ def _path(config: Config, request: str) -> Path:
 
 @contextlib.contextmanager
 def held(config: Config, request: str) -> Iterator[None]:
-    """Hold the lease of `request` for the time of a run."""
+    """Hold the lease of `request` for the time of a run, and note its beginning and end among this machine's events.
+
+    Raises `StaleError` when a run of it is going on here already, `StorageError` when its file cannot be written.
+    """
     path = _path(config, request)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w+", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.write(str(os.getpid()))
-        file.flush()
+    try:
+        file = _take(path)
+    except BlockingIOError as error:
+        raise StaleError(f"a run of {request} is going on here already", hint="wait for it, or stop it") from error
+    except OSError as error:
+        raise StorageError(f"the lease {path} cannot be written: {error.strerror}") from error
+    with file:
         try:
+            events.record(config, "run", "started", request)
             yield
         finally:
             path.unlink(missing_ok=True)
+            with contextlib.suppress(StorageError):  # how the run ended is more than that its end was noted
+                events.record(config, "run", "ended", request)
+
+
+def _take(path: Path) -> TextIO:
+    """Return the locked file with our process id in it. What another process holds is left as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("a+", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # the run before removed it between our opening and our locking
 
 
 def interrupt(config: Config, request: str) -> bool:

@@ -6,15 +6,20 @@ import base64
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from agent_pipeline.attestation import keys, sshsig
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.form import from_plain
 from agent_pipeline.documents.root import Key
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
-from agent_pipeline.errors import UsageError
+from agent_pipeline.documents.strict import MAX_BYTES
+from agent_pipeline.errors import SchemaError, UsageError
 from agent_pipeline.signing import child, keyfile
 from agent_pipeline.signing.jobs import DsseJob, Job, SshJob
+
+# An envelope carries its payload in base64, and a few hundred bytes beside it.
+MAX_PAYLOAD: Final = (MAX_BYTES - 2048) // 4 * 3
 
 
 class Signer:
@@ -66,7 +71,9 @@ class Signer:
         return signatures
 
     def envelope(self, payload_type: str, payload: bytes) -> Envelope:
-        """Return `payload` in a DSSE envelope."""
+        """Return `payload` in a DSSE envelope. Raises `SchemaError` for more than any reader would take."""
+        if len(payload) > MAX_PAYLOAD:
+            raise SchemaError(f"{len(payload)} bytes are too many to sign: no reader takes more than {MAX_PAYLOAD}")
         (signature,) = self.sign((DsseJob(payload_type, payload),))
         return Envelope(payload_type, payload, self.public().keyid, signature)
 

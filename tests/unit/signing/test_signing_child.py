@@ -15,10 +15,11 @@ from support.trust import private, public
 
 from agent_pipeline import process
 from agent_pipeline.attestation import dsse, keys, sshsig
+from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
-from agent_pipeline.errors import SignatureError, StorageError, UnavailableError, UsageError
+from agent_pipeline.errors import SchemaError, SignatureError, StorageError, UnavailableError, UsageError
 from agent_pipeline.signing import child, generate, jobs
-from agent_pipeline.signing.client import Signer
+from agent_pipeline.signing.client import MAX_PAYLOAD, Signer
 from agent_pipeline.signing.jobs import DsseJob, SshJob
 
 STATEMENT = Statement("proposal.json", "a" * 64, "https://example.org/x/v1", {"n": 1})
@@ -50,6 +51,13 @@ def test_statements_and_commits(ada: Signer) -> None:
     envelope = ada.statement(STATEMENT)
     assert dsse.check(envelope, public("ada"), PAYLOAD_TYPE) == STATEMENT.to_json()
     sshsig.verify(b"tree x\n", ada.commit(b"tree x\n"), public("ada"))
+
+
+def test_what_no_reader_would_take_is_not_signed(ada: Signer) -> None:
+    largest = ada.envelope(PAYLOAD_TYPE, b"x" * MAX_PAYLOAD)
+    assert Envelope.from_json(largest.to_json()) == largest
+    with pytest.raises(SchemaError, match="too many to sign"):
+        ada.envelope(PAYLOAD_TYPE, b"x" * (MAX_PAYLOAD + 1))
 
 
 def test_several_jobs_in_one_child(ada: Signer) -> None:
