@@ -90,7 +90,7 @@ class Bubblewrap:
         missing = tuple(name for name in self.unenforced() if name != "disk")
         if not layout.disk_is_bounded(spec.workspace, spec.bounds.disk_mb):
             missing += ("disk",)
-        layout.refuse_unenforced(spec, missing)
+        layout.refuse(spec, missing)
         env = layout.environment(spec.image)
         cell = self._launch(["bwrap", *arguments(rootfs, spec, env)], spec)
         try:
@@ -110,10 +110,15 @@ class Bubblewrap:
         with intents.intent(self._config.runs, "group", cgroups.places(name, self._hierarchies)):
             group = cgroups.create(name, spec.bounds, self._hierarchies)
             try:
+                self._same_bounds(group)
                 return Cell(command, spec, group)
             except BaseException:
                 group.remove()
                 raise
+
+    def _same_bounds(self, group: cgroups.Group) -> None:
+        if set(group.controllers) != set(self._held):
+            raise SandboxError("this host enforced other bounds a moment ago", hint="try again")
 
     def _prove(self, cell: Cell, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...]) -> Session:
         processes = spec.bounds.pids if "pids" in missing else None
@@ -210,7 +215,8 @@ def reachable(path: Path) -> None:
         return
     for folder in reversed([path, *path.parents]):
         found = folder.stat()
-        mine = found.st_mode & (stat.S_IXUSR if found.st_uid == UID else stat.S_IXOTH)
+        group = stat.S_IXGRP if found.st_gid == UID else stat.S_IXOTH
+        mine = found.st_mode & (stat.S_IXUSR if found.st_uid == UID else group)
         if not mine:
             raise SandboxError(
                 f"{path} is not reachable for the sandbox's user (uid {UID}): {folder} is closed to others",

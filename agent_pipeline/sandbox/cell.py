@@ -71,6 +71,7 @@ class Cell:
             os.close(self._pid1)
         killed_for_memory = self._out_of_memory()
         _finish(self._guard)
+        self.link.close()  # whoever still waited on it has woken up by now
         if self._group is not None:
             self._group.remove()
         return "it ran out of memory" if killed_for_memory else said[-500:] or None

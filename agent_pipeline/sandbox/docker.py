@@ -81,7 +81,7 @@ class Docker:
         missing = tuple(name for name in self.unenforced() if name != "disk")
         if not layout.disk_is_bounded(spec.workspace, spec.bounds.disk_mb):
             missing += ("disk",)
-        layout.refuse_unenforced(spec, missing)
+        layout.refuse(spec, missing)
         image = docker_load.ensure(self._sdk, spec.image)
         env = layout.environment(spec.image)
         container = Container(self._client, f"agent-pipeline-{spec.run}-{secrets.token_hex(4)}")

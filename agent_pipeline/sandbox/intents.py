@@ -33,20 +33,20 @@ def intent(folder: Path, kind: str, names: Sequence[str]) -> Iterator[None]:
 
     Raises `StorageError` when it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path, descriptor = _write(folder, kind, names)
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: {error.strerror}", hint="make the cache directory writable, or set AGENT_PIPELINE_CACHE"
-        ) from error
-    try:
-        with _watched(folder):
+    with _watched(folder):  # first, so that there is no moment without it
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path, descriptor = _write(folder, kind, names)
+        except OSError as error:
+            raise StorageError(
+                f"{folder}: {error.strerror}", hint="make the cache directory writable, or set AGENT_PIPELINE_CACHE"
+            ) from error
+        try:
             yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        os.close(descriptor)
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

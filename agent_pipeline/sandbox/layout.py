@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ MIB: Final = 1 << 20
 TMP_MB, HOME_MB, SHM_MB, RUN_MB = 512, 512, 64, 1
 INODES: Final = 65_536
 OPEN_FILES: Final = 4096
+_RUN: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 READY_SECONDS: Final = 30.0  # from the start of PID 1 to its report, on a busy machine
 
 # The engine's own defaults, and what tells about the host's hardware and other work.
@@ -88,8 +90,10 @@ def disk_is_bounded(workspace: Path, disk_mb: int) -> bool:
     return found.f_blocks * found.f_frsize <= disk_mb * MIB + MIB
 
 
-def refuse_unenforced(spec: Spec, missing: tuple[str, ...]) -> None:
-    """Raise `SandboxError` when a bound that the policy requires is one of `missing`."""
+def refuse(spec: Spec, missing: tuple[str, ...]) -> None:
+    """Raise `SandboxError` for a run whose name no engine takes, and when a required bound is one of `missing`."""
+    if not _RUN.match(spec.run):
+        raise SandboxError(f"a run cannot be named {spec.run!r}", hint="letters, digits, dots and dashes, at most 64")
     lacking = [name for name in spec.bounds.require if name in missing]
     if lacking:
         raise SandboxError(

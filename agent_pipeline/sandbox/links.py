@@ -6,6 +6,8 @@ import contextlib
 import os
 import select
 import socket
+import threading
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from agent_pipeline import clock
@@ -86,29 +88,59 @@ class _Waiting:
         return bytes(data)
 
 
+class _Shared:
+    """Lets one thread close what another is waiting on: the descriptors go when nobody uses them any more.
+
+    A descriptor that is closed under a waiting thread could be another file's by the time that thread reads from it.
+    """
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release, self._closed, self._busy = release, threading.Event(), threading.Lock()
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[None]:
+        with self._busy:
+            if self._closed.is_set():
+                raise SandboxError("the sandbox was closed")
+            try:
+                yield
+            finally:
+                if self._closed.is_set():
+                    self._release()
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._busy.acquire(blocking=False):
+            try:
+                self._release()
+            finally:
+                self._busy.release()
+
+
 class PipeLink:
     """Two pipes and one for stderr: a process of our own. Owns the descriptors."""
 
     def __init__(self, reader: int, writer: int, errors: int | None = None) -> None:
         """Take over the descriptors: `reader` is the far side's stdout, `writer` its stdin, `errors` its stderr."""
         self._waiting, self._errors = _Waiting(reader, writer), errors
-        self._open = True
+        self._owned = [descriptor for descriptor in (reader, writer, errors) if descriptor is not None]
+        self._shared = _Shared(self._release)
         if errors is not None:
             os.set_blocking(errors, False)
 
     def send(self, data: bytes, deadline: float) -> None:
         """As `Link`."""
-        self._check()
-        self._waiting.send(data, deadline)
+        with self._shared.use():
+            self._waiting.send(data, deadline)
 
     def receive(self, size: int, deadline: float) -> bytes:
         """As `Link`."""
-        self._check()
-        return self._waiting.exactly(size, deadline)
+        with self._shared.use():
+            return self._waiting.exactly(size, deadline)
 
     def complaints(self) -> str:
         """As `Link`. Only what is there now."""
-        if self._errors is None:
+        if self._errors is None or not self._owned:
             return ""
         try:
             return os.read(self._errors, _COMPLAINTS).decode("utf-8", "backslashreplace").strip()
@@ -117,16 +149,11 @@ class PipeLink:
 
     def close(self) -> None:
         """As `Link`."""
-        if self._open:
-            self._open = False
-            for descriptor in {self._waiting.reader, self._waiting.writer, self._errors} - {None}:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)  # type: ignore[arg-type]  # None was taken out
-            self._errors = None
+        self._shared.close()
 
-    def _check(self) -> None:
-        if not self._open:
-            raise SandboxError("the sandbox was closed")
+    def _release(self) -> None:
+        while self._owned:
+            os.close(self._owned.pop())
 
 
 class AttachedLink:
@@ -138,26 +165,26 @@ class AttachedLink:
     def __init__(self, attached: socket.socket) -> None:
         """Take over the connected socket."""
         self._socket, self._waiting = attached, _Waiting(attached.fileno(), attached.fileno())
-        self._ready, self._stderr = bytearray(), bytearray()
+        self._stderr = bytearray()
         self._left = 0  # of the stdout block that is being read
-        self._open = True
+        self._shared = _Shared(attached.close)
 
     def send(self, data: bytes, deadline: float) -> None:
         """As `Link`."""
-        self._check()
-        self._waiting.send(data, deadline)
+        with self._shared.use():
+            self._waiting.send(data, deadline)
 
     def receive(self, size: int, deadline: float) -> bytes:
         """As `Link`. Blocks of stderr are kept apart, and only the first bytes of them."""
-        self._check()
         data = bytearray()
-        while len(data) < size:
-            if not self._left:
-                self._next_block(deadline)
-                continue
-            part = self._waiting.some(min(self._left, size - len(data)), deadline)
-            self._left -= len(part)
-            data += part
+        with self._shared.use():
+            while len(data) < size:
+                if not self._left:
+                    self._next_block(deadline)
+                    continue
+                part = self._waiting.some(min(self._left, size - len(data)), deadline)
+                self._left -= len(part)
+                data += part
         return bytes(data)
 
     def _next_block(self, deadline: float) -> None:
@@ -182,12 +209,6 @@ class AttachedLink:
 
         An attached client that does not read makes its `kill` and `inspect` wait (moby/moby#41827).
         """
-        if self._open:
-            self._open = False
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
-
-    def _check(self) -> None:
-        if not self._open:
-            raise SandboxError("the sandbox was closed")
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._shared.close()

@@ -72,6 +72,13 @@ def test_an_image_whose_configuration_cannot_be_read_is_refused(tmp_path: Path, 
 def test_a_bound_that_is_required_and_not_held_starts_nothing(tmp_path: Path) -> None:
     bounds = Bounds(memory_mb=1, pids=1, cpus="1", disk_mb=1, seconds=1, require=("memory", "disk"))
     spec = Spec(Image("x", "0" * 64, tmp_path), tmp_path, bounds, "run")
-    layout.refuse_unenforced(spec, ("cpu",))
+    layout.refuse(spec, ("cpu",))
     with pytest.raises(SandboxError, match="memory"):
-        layout.refuse_unenforced(spec, ("memory", "cpu"))
+        layout.refuse(spec, ("memory", "cpu"))
+
+
+@pytest.mark.parametrize("run", ["", "a b", "../x", "-x", "a/b", "a\n", "x" * 65, "é"])
+def test_a_run_has_a_name_that_any_engine_takes(tmp_path: Path, run: str) -> None:
+    spec = Spec(Image("x", "0" * 64, tmp_path), tmp_path, Bounds(1, 1, "1", 1, 1), run)
+    with pytest.raises(SandboxError, match="named"):
+        layout.refuse(spec, ())

@@ -141,6 +141,27 @@ def test_a_peer_that_does_not_read_ends_at_the_deadline(peer: Peer) -> None:
         frames.ask(peer.link, frames.WRITE, [b"x" * (1 << 20)], limit=10, deadline=clock.monotonic() + 0.2)
 
 
+def test_closing_from_another_thread_ends_a_wait(peer: Peer) -> None:
+    errors: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            peer.session.run(["true"], seconds=30)
+        except SandboxError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    peer.request()
+    peer.session.close()
+    os.close(peer.answers)  # which the kernel does when PID 1 is killed
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+    peer.session.close()
+    assert peer.session._link._owned == []
+
+
 def test_a_request_is_what_was_asked(peer: Peer) -> None:
     thread_result: list[tuple[int, bytes, tuple[bytes, ...]]] = []
 

@@ -1,0 +1,206 @@
+"""However it ends, nothing is left: no container, process, control group, intent or lock."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from agent_pipeline import clock, process
+from agent_pipeline.config import Config
+from agent_pipeline.sandbox import cgroups, engines
+from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
+from agent_pipeline.sandbox.images import unpack
+
+pytestmark = pytest.mark.containers
+
+CHILD = """
+import sys
+from pathlib import Path
+from agent_pipeline import config
+from agent_pipeline.sandbox import engines
+from agent_pipeline.sandbox.contract import Bounds, Image, Spec
+engine, name, identity, folder, workspace, run = sys.argv[1:]
+spec = Spec(Image(name, identity, Path(folder)), Path(workspace), Bounds(256, 64, "1", 64, 120), run)
+print("begun", flush=True)
+try:
+    with engines.engine(engine, config.load()).start(spec) as sandbox:
+        print("ready", sandbox.facts.unenforced, flush=True)
+        sandbox.run(["sh", "-c", "(setsid sleep 77 &); trap '' TERM; sleep 77"], seconds=100)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+class Supervisor:
+    """A process of its own that starts a sandbox and then waits in a command."""
+
+    def __init__(self, engine: str, image: Image, workspace: Path, *, uid: int | None = None) -> None:
+        self.run = f"test-{os.urandom(4).hex()}"
+        argv = [
+            _python(uid),
+            "-c",
+            CHILD,
+            engine,
+            image.name,
+            image.identity,
+            str(image.folder),
+            str(workspace),
+            self.run,
+        ]
+        if uid is not None:
+            argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", *argv]
+        env = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        env |= process.inherited("PATH", "HOME", "AGENT_PIPELINE_CACHE", "DOCKER_HOST")
+        if uid is not None:
+            env |= {"AGENT_PIPELINE_CACHE": str(workspace.parent / "cache"), "HOME": "/nonexistent"}
+        self.runs = Path(env["AGENT_PIPELINE_CACHE"]) / "runs" if uid is not None else None
+        self.child = process.spawn(argv, env=env, stderr=True)
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline()
+        assert line == b"begun\n", (line, self.said())
+
+    def said(self) -> bytes:
+        assert self.child.stderr is not None
+        os.set_blocking(self.child.stderr.fileno(), False)
+        return self.child.stderr.read() or b""
+
+    def ready(self) -> bytes:
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline()
+        assert line.startswith(b"ready"), (line, self.said())
+        return line
+
+    def end(self, number: signal.Signals) -> int:
+        os.kill(self.child.pid, number)
+        code = self.child.wait(timeout=20)
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+            assert pipe is not None
+            pipe.close()
+        return code
+
+
+def _python(uid: int | None) -> str:
+    """An interpreter that this user may execute: ours may lie below root's home."""
+    if uid is None:
+        return sys.executable
+    for candidate in (sys.executable, "/usr/bin/python3"):
+        tried = process.run(["setpriv", f"--reuid={uid}", "--clear-groups", candidate, "-c", ""], env={}, timeout=20)
+        if tried.ok:
+            return candidate
+    pytest.fail("no interpreter that another user may execute")
+
+
+def left(run: str) -> list[str]:
+    """Everything on this host that names the run, or that only its workload would be."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue
+        if run in line and "setpriv --reuid" not in line[:20] and " -c \nimport sys" not in line:
+            found.append(line[:200])
+        elif line.startswith("sleep 77") or "sh -c (setsid sleep 77" in line[:40]:
+            found.append(line)
+    for hierarchy in cgroups.hierarchies():
+        found += [str(path) for path in hierarchy.mount.rglob(f"{cgroups.PREFIX}{run}*")]
+    docker = process.run(
+        ["docker", "ps", "--all", "--quiet", "--filter", f"label=agent-pipeline.run={run}"],
+        env=process.inherited("PATH", "DOCKER_HOST"),
+    )
+    assert docker.ok, docker.explain()
+    return found + docker.stdout.decode().split()
+
+
+def intents_left(runs: Path, run: str) -> list[Path]:
+    return [path for path in runs.glob("*.intent*") if run in path.read_text()] if runs.is_dir() else []
+
+
+def assert_nothing_left(run: str, runs: Path) -> None:
+    until = clock.monotonic() + 5
+    while (left(run) or intents_left(runs, run)) and clock.monotonic() < until:
+        clock.sleep(0.05)
+    assert left(run) == []
+    assert intents_left(runs, run) == []
+
+
+@pytest.mark.parametrize("name", engines.NAMES)
+def test_killing_the_supervisor_in_a_command_leaves_nothing(
+    name: str, config: Config, image: Image, workspace: Path
+) -> None:
+    supervisor = Supervisor(name, image, workspace)
+    supervisor.ready()
+    clock.sleep(0.2)
+    assert left(supervisor.run) != []
+    supervisor.end(signal.SIGKILL)
+    assert_nothing_left(supervisor.run, config.runs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", engines.NAMES)
+def test_an_end_at_any_moment_of_the_start_leaves_nothing(
+    name: str, number: signal.Signals, config: Config, image: Image, workspace: Path
+) -> None:
+    moments = random.Random(name + number.name)  # noqa: S311 - the same moments each time
+    for _ in range(4):
+        supervisor = Supervisor(name, image, workspace)
+        clock.sleep(moments.random() * (0.35 if name == "docker" else 0.1))
+        code = supervisor.end(number)
+        assert code in {130, -number, 0}
+        assert_nothing_left(supervisor.run, config.runs)
+
+
+def test_an_interrupt_ends_as_an_interrupt(engine: Engine, config: Config, image: Image, workspace: Path) -> None:
+    supervisor = Supervisor(engine.name, image, workspace)
+    supervisor.ready()
+    assert supervisor.end(signal.SIGINT) == 130
+    assert_nothing_left(supervisor.run, config.runs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to become somebody else")
+def test_without_privileges_bubblewrap_works_and_leaves_nothing(
+    config: Config, folder: Path, image: Image, workspace: Path
+) -> None:
+    uid = 54_321
+    os.chown(workspace, uid, uid)
+    cache = folder / "cache"
+    cache.mkdir()
+    (cache / "rootfs").symlink_to(unpack.rootfs(config, image).parent)  # unpacked once, readable by everybody
+    os.chown(cache, uid, uid)
+    supervisor = Supervisor("bubblewrap", image, workspace, uid=uid)
+    assert b"memory" in supervisor.ready()  # no delegated control group here, and it says so
+    clock.sleep(0.2)
+    supervisor.end(signal.SIGKILL)
+    assert supervisor.runs is not None
+    assert_nothing_left(supervisor.run, supervisor.runs)
+
+
+def test_a_sandbox_outlives_the_thread_that_asked_for_it(engine: Engine, spec: Spec) -> None:
+    started: list[Sandbox] = []
+    thread = threading.Thread(target=lambda: started.append(engine.start(spec)))
+    thread.start()
+    thread.join()
+    with started[0] as sandbox:
+        clock.sleep(0.3)
+        assert sandbox.run(["echo", "alive"], seconds=10).output == b"alive\n"
+
+
+def test_two_run_side_by_side_and_do_not_see_each_other(engine: Engine, spec: Spec) -> None:
+    with engine.start(spec) as one, engine.start(spec) as other:
+        other.run(["touch", "/tmp/mine"], seconds=10)
+        assert one.listing("/tmp") == ()
+        one.close()
+        assert other.run(["echo", "alive"], seconds=10).output == b"alive\n"
+
+
+def test_a_start_that_fails_leaves_nothing(engine: Engine, spec: Spec, config: Config) -> None:
+    gone = Spec(spec.image, spec.workspace / "missing", spec.bounds, "test-missing")
+    with pytest.raises(Exception, match=r"missing"):
+        engine.start(gone)
+    assert_nothing_left("test-missing", config.runs)
