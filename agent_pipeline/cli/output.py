@@ -44,12 +44,13 @@ class Output:
             sys.stdout.write(printable(text).rstrip("\n") + "\n")
         sys.stdout.flush()
 
-    def error(self, error: AgentPipelineError) -> None:
-        """Say what is wrong and what to do next; with `--json` as the one document too."""
+    def error(self, error: AgentPipelineError, about: dict[str, Any] | None = None) -> None:
+        """Say what is wrong and what to do next; with `--json` as the one document too, beside what it is `about`."""
         self.talk(f"error: {error.message}")
         if error.hint:
             self.talk(f"  next: {error.hint}")
         if self.as_json:
-            document = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+            said = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+            document = (about or {}) | {"error": said}
             sys.stdout.write(json.dumps(document) + "\n")
             sys.stdout.flush()

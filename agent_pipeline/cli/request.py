@@ -13,10 +13,10 @@ from agent_pipeline.agent.choice import engine_choice
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.detach import detach as go_on_detached
 from agent_pipeline.cli.life import life
-from agent_pipeline.cli.options import command
+from agent_pipeline.cli.options import YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.request import KINDS, Request
-from agent_pipeline.errors import PolicyError, UsageError
+from agent_pipeline.errors import AgentPipelineError, PolicyError, UsageError
 from agent_pipeline.policy import rules
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import REQUEST_FILE
@@ -73,7 +73,7 @@ def request(  # noqa: PLR0913 - the contract of the command line
     detach: bool,
     dry_run: bool,
     push: bool,
-) -> None:
+) -> int:
     """Ask for a change; prints its id, then runs to a verified, replayed proposal."""
     words, argv = _words(text, command_line, file)
     desk = desks.here(out, push=push)
@@ -108,16 +108,21 @@ def request(  # noqa: PLR0913 - the contract of the command line
     _notes(desk, asked, out)
     if dry_run:
         out.finish({"id": asked.id, "dry_run": True, "request": asked.to_dict()}, lambda: f"would ask {asked.id}")
-        return
+        return YES
     _record(desk, hand, asked)
     out.talk(f"request {asked.id}")
     if detach and go_on_detached(desk.config, asked.id):
         out.finish({"id": asked.id, "state": "requested"}, lambda: asked.id)
-        return
+        return YES
     out.line(asked.id)
-    run_to_proposal(out, desk, asked, recording, push=push)
+    try:
+        run_to_proposal(out, desk, asked, recording, push=push)
+    except AgentPipelineError as error:
+        out.error(error, about=pipeline.report(desks.here(out, push=push), asked.id, clock.now()))
+        return error.exit_code
     document = pipeline.report(desks.here(out, push=push), asked.id, clock.now())
     out.finish(document, lambda: life(document))
+    return YES
 
 
 def run_to_proposal(out: Output, desk: Desk, asked: Request, recording: bytes | None, *, push: bool) -> None:
@@ -128,9 +133,6 @@ def run_to_proposal(out: Output, desk: Desk, asked: Request, recording: bytes | 
         out.talk("on trial: the rules have not landed yet, so this cannot land either")
     desk = desks.here(out, push=push)
     found = pipeline.admit_or_preview(desk, dossier)
-    for check in found.checks:
-        if check.outcome not in ("passed", "skipped"):
-            out.talk(f"{check.outcome}: {check.name}: {check.reason}")
     found.require_passed(dossier.name)
 
 
@@ -139,14 +141,34 @@ def _words(text: str | None, command_line: tuple[str, ...], file: Path | None) -
     if file is not None:
         # With -F, everything that click took for TEXT belongs to the command.
         command_line = (text, *command_line) if text is not None else command_line
-        text = sys.stdin.read(TEXT_LIMIT + 1) if str(file) == "-" else file.read_text(encoding="utf-8")
+        text = _read_words(file)
     if text is None or not text.strip():
         raise UsageError("the request is empty", hint='say what is wrong: agent-pipeline request "..."')
     if len(text) > TEXT_LIMIT:
-        raise UsageError(
-            f"the request is longer than {TEXT_LIMIT} characters", hint="put the material into the repository"
-        )
+        raise _too_long()
     return text.strip(), command_line
+
+
+def _read_words(file: Path) -> str:
+    """Return the text of `file`, of stdin for `-`. Raises `UsageError` when it is not readable text."""
+    at_most = 4 * TEXT_LIMIT
+    try:
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
+            data = stream.read(at_most + 1)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", hint="name a file with your request") from error
+    if len(data) > at_most:
+        raise _too_long()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is no UTF-8 text", hint="write the request as UTF-8") from error
+
+
+def _too_long() -> UsageError:
+    return UsageError(
+        f"the request is longer than {TEXT_LIMIT} characters", hint="put the material into the repository"
+    )
 
 
 def _full_name(branch: str) -> str:

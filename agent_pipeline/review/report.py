@@ -54,7 +54,8 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
         | _seen(dossier, decision, merged=state.word == "merged")
         | {
             "proofs": list(decision.proofs) or _merged_proofs(dossier, state),
-            "persons": _persons(dossier, desk),
+            "persons": len(_people(dossier, desk)),
+            "people": _people(dossier, desk),
             "merged_as": _merged_as(desk, dossier) if state.word == "merged" else None,
             "signatures": _signatures(dossier, desk),
             "missing": list(missing) if state.word in ("proposed", "staged", "trial") else [],
@@ -85,7 +86,8 @@ def _asked(record: Record, state: State) -> dict[str, Any]:
         "usage": None,
         "timings": {},
         "proofs": [],
-        "persons": [],
+        "persons": 0,
+        "people": [],
         "merged_as": None,
         "signatures": [],
         "checks": [],
@@ -166,7 +168,7 @@ def _signatures(dossier: Dossier, desk: Desk) -> list[dict[str, str]]:
     return rows
 
 
-def _persons(dossier: Dossier, desk: Desk) -> list[str]:
+def _people(dossier: Dossier, desk: Desk) -> list[str]:
     return sorted({row["who"] for row in _signatures(dossier, desk)})
 
 

@@ -30,7 +30,7 @@ def test_from_a_request_to_a_merged_fix(alice: Person, backend: str) -> None:
     assert found["state"] == "staged"
     assert found["paths"] == ["calc.py", "tests/test_calc.py"]
     assert found["proofs"] == ["signed", "replayed", "regression", "one person"]
-    assert found["persons"] == ["alice"]
+    assert (found["persons"], found["people"]) == (1, ["alice"])
     assert found["sandbox"]["backend"] == backend
 
     landed = alice.yes("land", found["id"])
