@@ -58,7 +58,7 @@ def configured() -> Sources:
     """Return where pip looks, as its configuration says. Raises `UnavailableError` when pip does not answer."""
     names = [name for name in os.environ if name.startswith("PIP_")]
     env = process.inherited("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", *names)
-    asked = process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=env)
+    asked = process.run([sys.executable, "-P", "-m", "pip", "config", "list"], env=env)
     if not asked.ok:
         raise UnavailableError(
             f"pip does not say where it looks: {asked.explain()}", hint="run `agent-pipeline doctor`"

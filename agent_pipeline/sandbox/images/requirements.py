@@ -204,9 +204,12 @@ def _pin(item: dict[str, Any]) -> Pinned:
 
 
 def _pip(arguments: list[str]) -> None:
-    """Run this interpreter's pip. Raises what its failure means, with the names that pip gave."""
+    """Run this interpreter's pip, never a `pip.py` of the current directory (`-P`).
+
+    Raises what its failure means, with the names that pip gave.
+    """
     done = process.run(
-        [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "--no-color", *arguments],
+        [sys.executable, "-P", "-m", "pip", "--no-input", "--disable-pip-version-check", "--no-color", *arguments],
         env={**process.inherited(*_ENVIRONMENT), "PATH": os.defpath, "LC_ALL": "C.UTF-8", "PIP_NO_INPUT": "1"},
         timeout=SECONDS,
     )

@@ -301,3 +301,12 @@ def test_any_bytes_end_in_an_error_of_ours_or_a_directory(
         assert [entry.name for entry in tmp_path.iterdir()] == [FILE]
     else:
         assert top.is_dir()
+
+
+def test_no_file_of_the_current_directory_passes_for_pip(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert package_index.configured().indexes == (f"{index.url}/simple",)
+    assert not (tmp_path / "ran").exists()
