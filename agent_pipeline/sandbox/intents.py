@@ -53,7 +53,7 @@ def intent(folder: Path, kind: str, names: Sequence[str]) -> Iterator[None]:
 def _watched(folder: Path) -> Iterator[None]:
     """Have a process wait for our death, and then sweep `folder`."""
     package = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "agent_pipeline.sandbox.sweep", str(folder)]
+    command = [sys.executable, "-P", "-m", "agent_pipeline.sandbox.sweep", str(folder)]  # -P: never from where we stand
     env = {"PYTHONPATH": str(package)} | process.inherited("PATH", "DOCKER_HOST", "HOME")
     watcher = process.spawn(["sh", "-c", _WATCHER, "sandbox-watcher", *command], env=env)
     assert watcher.stdin is not None and watcher.stdout is not None  # noqa: S101, PT018
