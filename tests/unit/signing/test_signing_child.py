@@ -18,7 +18,7 @@ from agent_pipeline.attestation import dsse, keys, sshsig
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import SchemaError, SignatureError, StorageError, UnavailableError, UsageError
-from agent_pipeline.signing import child, generate, jobs
+from agent_pipeline.signing import child, generate, jobs, keyfile
 from agent_pipeline.signing.client import MAX_PAYLOAD, Signer
 from agent_pipeline.signing.jobs import DsseJob, SshJob
 
@@ -90,6 +90,13 @@ def test_a_key_that_others_can_read_is_refused_at_once_and_in_the_child(tmp_path
     assert "chmod 600" in str(refused.value.hint)
     with pytest.raises(UsageError, match="by others"):
         Signer(str(path)).statement(STATEMENT)
+
+
+def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
+    found = list((written(tmp_path / "ada", private("ada"))).stat())
+    found[4] = os.geteuid() + 1  # st_uid
+    with pytest.raises(UsageError, match="another user"):
+        keyfile.check_file("ada", os.stat_result(found))
 
 
 def test_a_link_does_not_hide_the_mode(tmp_path: Path) -> None:
