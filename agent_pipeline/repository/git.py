@@ -46,6 +46,7 @@ _SETTINGS: Final = (
     "transfer.fsckObjects=true",
     "gc.auto=0",
     "core.quotePath=false",
+    "advice.graftFileDeprecated=false",
     "maintenance.auto=false",
     "submodule.recurse=false",
 )

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from agent_pipeline import clock
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import GitError, RejectedError, UsageError
 from agent_pipeline.repository.clone import Clone
@@ -22,9 +23,11 @@ from agent_pipeline.repository.refs import RefUpdate, check_name, stale, update
 TRACKING: Final = "refs/agent-pipeline-remote/"
 FETCHED: Final = ("heads/", "agent-pipeline/", "attestations/")
 SECONDS: Final = 600
+_PAUSES: Final = (0.2, 0.5, 1.0)  # between tries while another push holds the remote's locks
 _SETTINGS: Final = (
     "core.hooksPath=/dev/null",  # the user's hooks are for the user's own pushes
     "core.fsmonitor=false",
+    "advice.graftFileDeprecated=false",
     "protocol.ext.allow=never",  # `ext::` runs a command
     "fetch.fsckObjects=true",
     "fetch.writeCommitGraph=false",
@@ -59,8 +62,8 @@ def push(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:
     """Move all refs of `updates` on the remote in one atomic push, each only from its `old`.
 
     Raises `StaleError` naming the first ref that was elsewhere, `RejectedError` when the remote's own rules refuse,
-    `GitError` when it cannot be reached. The remote is unchanged after an error, unless the connection was lost while
-    it answered; a fetch tells.
+    `GitError` when it cannot be reached or was busy. After an error the remote is unchanged; only when the connection
+    is lost for good while it answers can nobody here tell, and the error says so.
     """
     if not updates:
         return
@@ -69,37 +72,54 @@ def push(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:
     leases = [f"--force-with-lease={one.ref}:{one.old or ''}" for one in updates]
     specs = [f"{one.new or ''}:{one.ref}" for one in updates]
     options = ["--atomic", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *leases]
-    done = _run(clone, remote, ["push", *options, "--", remote, *specs])
-    if done.code == 0:
-        return
+    for pause in _PAUSES:
+        done = _run(clone, remote, ["push", *options, "--", remote, *specs])
+        if done.code == 0 or _arrived(clone, remote, updates, done):
+            return
+        clock.sleep(pause)
+    raise _unreachable(clone, remote, done, ": another push is at work there")
+
+
+def _arrived(clone: Clone, remote: str, updates: Sequence[RefUpdate], done: _Done) -> bool:
+    """Look at the remote again after a failed push, and raise what happened.
+
+    Return True when it did arrive after all, False when the remote was busy with another push.
+    """
     refused = _refused(done.stdout)
+    try:
+        fetch(clone, remote)
+    except GitError:
+        unsure = "" if refused else "; whether the push arrived is not known: fetch before you try again"
+        raise _unreachable(clone, remote, done, unsure) from None
+    now = {one.ref: clone.ref(tracking(remote, one.ref)) for one in updates}
+    if not refused and all(now[one.ref] == one.new for one in updates):
+        return True
     for one in updates:
-        if refused.get(one.ref, "").startswith(_LOST):
-            raise stale(one.ref, one.old, _now(clone, remote, one.ref))
-    rules = {ref: why for ref, why in refused.items() if why not in _FOLLOWED}
+        if now[one.ref] != one.old:
+            raise stale(one.ref, one.old, now[one.ref])
+    rules = {ref: why for ref, why in refused.items() if why not in _BUSY}
     if rules:
         ref, why = next(iter(rules.items()))
         raise RejectedError(
-            f"{remote} refuses to move {ref}: {why}; nothing was changed\n{done.stderr.strip()[-1500:]}",
+            f"{remote} refuses to move {ref}: {why}; nothing was changed\n{_lines(done.stderr)}",
             hint="ask who administers the remote: its hooks or branch protection do not allow this",
         )
-    raise _unreachable(clone, remote, done)
+    if not refused:
+        raise _unreachable(clone, remote, done)
+    return False
 
 
-# What git's porcelain output says of a lost race: the lease did not hold, or it broke between the check and the update.
-_LOST: Final = (
+# Reasons of git's porcelain output that name no rule: another push was at work, or another ref of ours was refused.
+_BUSY: Final = (
+    "",
     "stale info",
-    "fetch first",
-    "needs force",
     "failed to update ref",
     "failed to lock",
-    "cannot lock ref",
-    "reference already exists",
-    "incorrect old value provided",
-    "remote ref updated since checkout",
+    "atomic push failed",
+    "atomic push failure",
+    "atomic transaction failed",
+    "transaction failed",
 )
-# What it says of the other refs of an atomic push that failed for one of them.
-_FOLLOWED: Final = ("atomic push failed", "atomic push failure", "atomic transaction failed", "transaction failed", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +181,17 @@ def _refused(porcelain: str) -> dict[str, str]:
     return found
 
 
-def _now(clone: Clone, remote: str, ref: str) -> str | None:
-    """Return where the remote has `ref` after a lost race, for the message. What it says decides nothing."""
-    with contextlib.suppress(GitError):
-        fetch(clone, remote)
-    return clone.ref(tracking(remote, ref))
-
-
-def _unreachable(clone: Clone, remote: str, done: _Done) -> GitError:
-    said = "\n".join(visible(line) for line in done.stderr.strip()[-1500:].splitlines())
+def _unreachable(clone: Clone, remote: str, done: _Done, more: str = "") -> GitError:
     return GitError(
         f"the remote `{remote}` ({visible(clone.remote_url(remote))}) did not do what it was asked to"
-        f" (exit {done.code})\n{said}",
-        hint="check the network and your access with `git ls-remote`, or work locally with `--no-push`",
+        f" (exit {done.code}){more}\n{_lines(done.stderr)}",
+        hint="try again; check the network and your access with `git ls-remote`, or work locally with `--no-push`",
     )
+
+
+def _lines(said: str) -> str:
+    """Return the end of what git and the remote said, with nothing in it that a terminal would obey."""
+    return "\n".join(visible(line) for line in said.strip()[-1500:].splitlines())
 
 
 def follow(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:

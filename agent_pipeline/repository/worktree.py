@@ -7,6 +7,7 @@ was merged into their branch, and so with their own configuration (line endings,
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from agent_pipeline import process
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import GitError, StaleError, UsageError
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.git import git
 
 _SETTINGS = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "submodule.recurse=false", "gc.auto=0")
 _SECONDS = 600
@@ -24,16 +26,55 @@ def can_update(clone: Clone, old: str, new: str) -> tuple[str, ...]:
     """Return the local changes that stand in the way of following from `old` to `new`; empty when nothing does."""
     worktree = _worktree(clone)
     _git(clone, worktree, "update-index", "-q", "--refresh", "--ignore-submodules")
+    if untracked := _untracked(clone, worktree, old, new):
+        return untracked
     done = _read_tree(clone, worktree, old, new, "--dry-run")
     if done.ok:
         return ()
-    said = done.stderr.decode("utf-8", "backslashreplace")
-    names = re.findall(
-        r"^(?:error: )?(?:Entry|Untracked working tree file|Updating|.* file) '(.+?)'", said, re.MULTILINE
-    )
-    return tuple(sorted({visible(name) for name in names})) or (
-        visible(said.strip().splitlines()[0] if said.strip() else "?"),
-    )
+    said = _lines(done.stderr)
+    names = [match[1] for line in said if (match := _NAMED.search(line)) is not None]
+    return tuple(sorted(set(names))) or tuple(said[:1]) or ("something that Git does not name",)
+
+
+_NAMED = re.compile(r"(?:Entry|Untracked working tree file|Updating|file) '(.+?)'")
+
+
+def _lines(said: bytes) -> list[str]:
+    """Return what a command said, line by line, with nothing in it that a terminal would obey."""
+    return [visible(line) for line in said.decode("utf-8", "surrogateescape").splitlines() if line.strip()]
+
+
+def _untracked(clone: Clone, worktree: Path, old: str, new: str) -> tuple[str, ...]:
+    """Return the user's untracked files where `new` has files that `old` had not.
+
+    Git itself asks for those that are not ignored only: an ignored file would be overwritten without a word.
+    """
+    flags = ("-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", "--end-of-options")
+    added = [os.fsdecode(path) for path in git(clone, "diff-tree", *flags, old, new).split(b"\0") if path]
+    index = clone.objects.index
+    index.read(False)  # noqa: FBT003 - pygit2's own signature: not by force
+    tracked = {entry.path for entry in index}
+    found: set[str] = set()
+    for path in added:
+        *folders, _ = path.split("/")
+        parents = ["/".join(folders[: depth + 1]) for depth in range(len(folders))]
+        blocking = next((parent for parent in parents if _is_file(worktree / parent)), None)
+        for one in [blocking] if blocking is not None else _files_at(worktree, path):
+            if one not in tracked:
+                found.add(visible(one))
+    return tuple(sorted(found))
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
+
+
+def _files_at(worktree: Path, path: str) -> list[str]:
+    """Return the file at `path`, or all files below it when it is a directory."""
+    if _is_file(worktree / path):
+        return [path]
+    inside = os.walk(worktree / path)
+    return [os.fspath((Path(folder) / name).relative_to(worktree)) for folder, _, names in inside for name in names]
 
 
 def update(clone: Clone, old: str, new: str) -> None:
