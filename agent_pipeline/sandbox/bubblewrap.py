@@ -7,6 +7,7 @@ none, resource limits stand in as far as they reach, and `unenforced` says what 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from agent_pipeline.sandbox.session import Session, greet
 from agent_pipeline.sandbox.starting import to_its_end
 
 NAME: Final = "bubblewrap"
+_UNMAPPED: Final = "65534"  # what the kernel shows for a group that the namespace does not have
 _OLDEST: Final = (0, 8, 0)  # `--disable-userns`
 _OWN: Final = frozenset({"proc", "sys", "dev", "tmp", "run", "workspace", "home"})
 
@@ -198,7 +200,7 @@ def expected(spec: Spec, env: Mapping[str, str]) -> posture.Expected:
     return posture.Expected(
         uid=UID,
         gid=UID,
-        groups="",
+        groups=_groups(),
         uid_map=f"{UID} 0 1",  # as the outer of bubblewrap's two namespaces counts; `OwnerProbe` sees the host's uid
         environment=frozenset({*env, "PWD"}),
         private=("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"),
@@ -207,6 +209,16 @@ def expected(spec: Spec, env: Mapping[str, str]) -> posture.Expected:
         | dict.fromkeys(devices, hidden),
         limits=layout.limits(spec),
     )
+
+
+def _groups() -> str:
+    """Return the groups that are left: none as root; else the caller's own, which it takes root to give up.
+
+    All but the primary one are unmapped inside, and nothing that they open on the host is mounted.
+    """
+    if layout.is_root():
+        return ""
+    return " ".join(sorted({str(UID) if gid == os.getegid() else _UNMAPPED for gid in os.getgroups()}))
 
 
 def reachable(path: Path) -> None:

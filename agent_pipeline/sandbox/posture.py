@@ -118,6 +118,8 @@ def _normalise(report: Mapping[str, str]) -> dict[str, str]:
         key = f"namespace.{name}"
         if re.fullmatch(rf"{name}:\[[0-9]+\]", normal.get(key, "")):
             normal[key] = "shared" if normal[key] == str(Path(f"/proc/self/ns/{name}").readlink()) else "private"
+    if "status.Groups" in normal:
+        normal["status.Groups"] = " ".join(sorted(set(normal["status.Groups"].split())))
     lines = [_mount_line(line) for line in report.get("mounts", "").splitlines()]
     normal["mounts"] = "\n".join(sorted(lines))
     return normal

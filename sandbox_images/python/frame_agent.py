@@ -14,7 +14,7 @@ band), or outlive its own turn (everything else is killed after each command).
 """
 
 # pathlib and contextlib would double the time that PID 1 takes to start.
-# ruff: noqa: PTH103, PTH104, PTH108, PTH109, PTH112, PTH115, PTH116, PTH118, PTH208, SIM105, D107
+# ruff: noqa: PTH103, PTH104, PTH108, PTH109, PTH112, PTH115, PTH116, PTH118, PTH120, PTH208, SIM105, D107
 
 import ctypes
 import errno

@@ -54,7 +54,7 @@ class Supervisor:
             self.run,
         ]
         if uid is not None:
-            argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", *argv]
+            argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={uid},4,100", "--no-new-privs", *argv]
         env = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         env |= process.inherited("PATH", "HOME", "AGENT_PIPELINE_CACHE", "DOCKER_HOST")
         if uid is not None:
