@@ -39,11 +39,13 @@ _LINE: Final = re.compile(
 # What pip may take from the environment: where wheels come from and how they are reached, never what it does.
 _ENVIRONMENT: Final = (
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_CERT", "PIP_CLIENT_CERT"),
-    *("PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"),
+    *("PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"),
     *("PIP_KEYRING_PROVIDER", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NETRC"),
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "all_proxy"),
     *("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_DIRS"),
 )
+_SAID: Final = 2000
+_PATIENCE: Final = ("--retries=2", "--quiet")  # each retry is said, which tells "no answer" from "no such package"
 _UNREACHABLE: Final = (
     *("NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "NameResolutionError", "ProxyError", "SSLError"),
     *("Temporary failure in name resolution", "Connection refused", "Network is unreachable", "Could not fetch URL"),
@@ -174,7 +176,7 @@ def _report(wanted: list[str]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         asked, report = Path(scratch) / "requirements.txt", Path(scratch) / "report.json"
         asked.write_text("".join(f"{text}\n" for text in wanted), encoding="utf-8")
-        options = ["--dry-run", "--ignore-installed", "--quiet", f"--report={report}", *target.arguments()]
+        options = ["--dry-run", "--ignore-installed", f"--report={report}", *target.arguments()]
         _pip(["install", *options, f"--requirement={asked}"])
         items: list[dict[str, Any]] = json.loads(report.read_bytes())["install"]
     return items
@@ -209,25 +211,31 @@ def _pip(arguments: list[str]) -> None:
     Raises what its failure means, with the names that pip gave.
     """
     done = process.run(
-        [sys.executable, "-P", "-m", "pip", "--no-input", "--disable-pip-version-check", "--no-color", *arguments],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "pip",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--no-color",
+            *_PATIENCE,
+            *arguments,
+        ],
         env={**process.inherited(*_ENVIRONMENT), "PATH": os.defpath, "LC_ALL": "C.UTF-8", "PIP_NO_INPUT": "1"},
         timeout=SECONDS,
     )
     if done.ok:
         return
     said = done.stderr.decode("utf-8", "replace")
-    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")] or [
-        said[-1500:]
-    ]
-    unreachable = done.timed_out or any(word in said for word in _UNREACHABLE)
-    if unreachable and ("from versions: none" in said or "ERROR: " not in said or done.timed_out):
+    error = said[max(said.find("ERROR: "), 0) :].replace("ERROR: ", "").strip()[:_SAID] or "it says nothing"
+    answered = "from versions: none" not in said and "ERROR: " in said
+    if done.timed_out or (not answered and any(word in said for word in _UNREACHABLE)):
         raise UnavailableError(
-            "no package index answers: " + "; ".join(errors[:4]),
-            hint="check the network and pip's configuration (`pip config list`)",
+            f"no package index answers: {error}", hint="check the network and pip's configuration (`pip config list`)"
         )
     raise UsageError(
-        f"these requirements have no wheels for CPython {target.PYTHON} on this platform, or do not fit together: "
-        + "; ".join(dict.fromkeys(errors[:8])),
+        f"these requirements have no wheels for CPython {target.PYTHON} here, or do not fit together: {error}",
         hint="name versions that have wheels, or leave what has none out of the project's test requirements",
     )
 
