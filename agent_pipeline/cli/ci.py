@@ -17,7 +17,7 @@ from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
-from agent_pipeline.errors import AgentPipelineError, RejectedError, UsageError
+from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, UsageError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
@@ -59,10 +59,21 @@ def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     results = []
     for request in _named(desk, names, ("proposed",)):
-        results.append(_result(request, functools.partial(pipeline.admit, desk, request, None)))
+        work = functools.partial(pipeline.admit, desk, request, None)
+        results.append(_past(desk, request) or _result(request, work))
         desk = desks.here(out, push=push)
     out.finish({"results": results}, lambda: "\n".join(_line(row) for row in results) or "nothing waits")
     return _code([row["verdict"] for row in results])
+
+
+def _past(desk: Desk, request: str) -> dict[str, Any] | None:
+    """Return the row of a named request that CI has decided already, or that nobody may decide; None to go on."""
+    word = state_of(records.find(desk.clone, request, desk.remote), desks.log_entries(desk)).word
+    if word not in ("staged", "merged", "rejected", "closed", "trial"):
+        return None
+    outcome = PASSED if word in ("staged", "merged") else FAILED
+    check = {"name": "ci", "outcome": outcome, "reason": f"it is {word}: there is nothing to do"}
+    return {"id": request, "verdict": outcome, "proofs": [], "checks": [check]}
 
 
 def _result(request: str, work: Any) -> dict[str, Any]:  # noqa: ANN401 - a call without arguments
@@ -90,6 +101,8 @@ def _line(row: dict[str, Any]) -> str:
 )
 def replay(out: Output, name: str, file: Path, *, push: bool) -> int:
     """The first of two jobs: verify and replay. Needs no key and no right to write."""
+    if not os.access(file.absolute().parent, os.W_OK):
+        raise UsageError(f"{file} cannot be written", hint="give --out a file in a directory that is there")
     desk = desks.here(out, push=push)
     record, number = desks.find_record(desk, name)
     found = pipeline.examine(desk, open_dossier(record, number))
@@ -124,7 +137,8 @@ def stage(out: Output, name: str, results: Path | None, *, push: bool) -> int:
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     result = None if results is None else _read(results)
     record, _ = desks.find_record(desk, name)
-    row = _result(record.id, lambda: pipeline.admit(desk, record.id, result, replays=False))
+    work = functools.partial(pipeline.admit, desk, record.id, result, replays=False)
+    row = _past(desk, record.id) or _result(record.id, work)
     out.finish({"results": [row]}, lambda: _line(row))
     return _code([row["verdict"]])
 
@@ -132,7 +146,10 @@ def stage(out: Output, name: str, results: Path | None, *, push: bool) -> int:
 def _read(results: Path) -> ReplayResult:
     if results.stat().st_size > RESULTS_LIMIT:
         raise UsageError(f"{results} is larger than {RESULTS_LIMIT} bytes", hint="give the file that `ci replay` wrote")
-    return ReplayResult.from_json(results.read_bytes(), max_bytes=RESULTS_LIMIT)
+    try:
+        return ReplayResult.from_json(results.read_bytes(), max_bytes=RESULTS_LIMIT)
+    except SchemaError as error:
+        raise UsageError(f"{results}: {error.message}", hint="give the file that `ci replay` wrote") from error
 
 
 @command("agent-pipeline ci merge", network=True)
@@ -162,8 +179,8 @@ def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
     except AgentPipelineError as error:
         return row | {"reason": error.message}, error.exit_code
     if merged is None:
-        missing = "; ".join(check.reason for check in decision.checks if check.outcome != PASSED)
-        waiting = all(waits(check.name) for check in decision.checks if check.outcome != PASSED)
+        missing = "; ".join(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
+        waiting = all(waits(check.name) for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
         return row | {"reason": missing, "waiting": waiting}, NO
     done = {"merged": True, "target": merged.target, "old": merged.old, "new": merged.new, "reason": "all proofs hold"}
     return row | done, YES

@@ -62,7 +62,7 @@ class Stage:
     def type(self, *words: str) -> dict[str, Any]:
         """Run one command of ours in the project and return its JSON document. Raises `CheckError` when it says no."""
         self.out.talk(f"\n$ agent-pipeline {shlex.join(words)}")
-        argv = [sys.executable, "-m", "agent_pipeline", *words, "--json"]
+        argv = [sys.executable, "-P", "-m", "agent_pipeline", *words, "--json"]
         code, data = process.stream(
             argv, env=self.env(), cwd=self.project, say=self.out.talk, timeout=SECONDS, limit=LIMIT
         )

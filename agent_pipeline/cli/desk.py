@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
+from agent_pipeline.audit import high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.log_entry import LogEntry
@@ -38,4 +39,5 @@ def find_dossier(desk: Desk, name: str) -> Dossier:
 def log_entries(desk: Desk) -> tuple[LogEntry, ...]:
     """Return the shared log, its chain and signatures checked. Raises `SignatureError`."""
     log = audit_log.read(desk.clone, desk.remote)
+    high_water.check(desk, log)
     return check_log([entry.envelope for entry in log.entries], desk.landed.root)

@@ -25,9 +25,7 @@ from agent_pipeline.repository.clone import Clone
 def init(out: Output, test: str | None, ci: str | None, *, push: bool) -> None:
     """Set up this repository: measures the base's checks, makes one commit, pins the anchor for you."""
     clone, config = Clone.discover(Path.cwd()), configuration.load()
-    argv = tuple(shlex.split(test)) if test is not None else ("python", "-m", "pytest", "-q")
-    if not argv:
-        raise UsageError("--test is empty", hint="give the command that tests this project")
+    argv = _command(test) if test is not None else ("python", "-m", "pytest", "-q")
     remote = clone.remote()
     if remote is not None and push:
         remotes.fetch(clone, remote)
@@ -53,6 +51,17 @@ def init(out: Output, test: str | None, ci: str | None, *, push: bool) -> None:
         "image": setup.image,
     }
     out.finish(document, lambda: _told(done, setup))
+
+
+def _command(text: str) -> tuple[str, ...]:
+    """Return the words of --test. Raises `UsageError` when there are none, or a quotation does not end."""
+    try:
+        argv = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"--test {text!r}: {error}", hint="quote it as for a shell") from error
+    if not argv or not argv[0]:
+        raise UsageError("--test is empty", hint="give the command that tests this project")
+    return argv
 
 
 def _told(done: onboarding.Done, setup: onboarding.Setup) -> str:

@@ -10,7 +10,7 @@ from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.verification import FAILED, PASSED
-from agent_pipeline.errors import RejectedError
+from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
@@ -21,12 +21,18 @@ from agent_pipeline.signing import hand as hands
 def land(out: Output, name: str, *, push: bool) -> int:
     """Verify, replay, stage and merge, as far as your roles allow; then say who must do what."""
     desk = desks.here(out, push=push)
-    record, _ = desks.find_record(desk, name)
+    record, number = desks.find_record(desk, name)
     state = state_of(record, desks.log_entries(desk))
+    if number not in (None, state.number):
+        newest = "no proposal" if state.number is None else f"{record.id}.{state.number}"
+        raise UsageError(
+            f"{record.id}.{number} cannot land: the newest is {newest}", hint=f"agent-pipeline land {record.id}"
+        )
     if state.word in ("requested", "failed", "stopped", "trial", "rejected", "closed"):
         document = pipeline.report(desk, record.id, clock.now())
         raise RejectedError(
-            f"{record.id} is {state.word} and cannot land {state.detail}".strip(), hint=document["next"]
+            f"{record.id} is {state.word} and cannot land" + (f": {state.detail}" if state.detail else ""),
+            hint=document["next"],
         )
     code = YES
     if state.word == "proposed" and _may(desk, "ci"):

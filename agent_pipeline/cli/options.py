@@ -54,8 +54,8 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
             traceback.print_exc()
         out.error(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        out.talk("interrupted; nothing was left running")
+    except (KeyboardInterrupt, click.Abort):  # the latter at a question: Ctrl-C, or no
+        out.interrupted()
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -49,8 +49,16 @@ class Output:
         self.talk(f"error: {error.message}")
         if error.hint:
             self.talk(f"  next: {error.hint}")
+        self._document(type(error).__name__, error.message, error.hint, about or {})
+
+    def interrupted(self) -> None:
+        """Say that the person stopped it."""
+        message, hint = "interrupted; nothing was left running", "run it again, or see `agent-pipeline list`"
+        self.talk(message)
+        self._document("Interrupted", message, hint, {})
+
+    def _document(self, kind: str, message: str, hint: str | None, about: dict[str, Any]) -> None:
         if self.as_json:
-            said = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-            document = (about or {}) | {"error": said}
+            document = about | {"error": {"kind": kind, "message": message, "hint": hint}}
             sys.stdout.write(json.dumps(document) + "\n")
             sys.stdout.flush()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,6 +29,7 @@ from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing.hand import Hand
 
 TEXT_LIMIT = 65536
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")  # as schemas/request.schema.json has it
 TRANSCRIPT_LIMIT = 64 << 20
 
 
@@ -91,9 +94,9 @@ def request(  # noqa: PLR0913 - the contract of the command line
         base=_base(desk, full, base),
         kind=kind,
         text=words,
-        only=only,
+        only=_paths(only),
         engine=chosen,
-        limits=rules.narrow(desk.landed.policy, max_steps, max_seconds, max_usd),
+        limits=rules.narrow(desk.landed.policy, max_steps, max_seconds, _money(max_usd)),
         sandbox=choose(desk.config, desk.landed.policy.sandbox.backends, sandbox).name,
         requester=hand.person,
         created=clock.rfc3339(clock.now()),
@@ -118,7 +121,7 @@ def request(  # noqa: PLR0913 - the contract of the command line
     try:
         run_to_proposal(out, desk, asked, recording, push=push)
     except AgentPipelineError as error:
-        out.error(error, about=pipeline.report(desks.here(out, push=push), asked.id, clock.now()))
+        out.error(error, about=_came_to(out, asked, push=push))
         return error.exit_code
     document = pipeline.report(desks.here(out, push=push), asked.id, clock.now())
     out.finish(document, lambda: life(document))
@@ -134,6 +137,14 @@ def run_to_proposal(out: Output, desk: Desk, asked: Request, recording: bytes | 
     desk = desks.here(out, push=push)
     found = pipeline.admit_or_preview(desk, dossier)
     found.require_passed(dossier.name)
+
+
+def _came_to(out: Output, asked: Request, *, push: bool) -> dict[str, Any]:
+    """Return what there is to say of a request that failed; its id alone when that cannot be read any more."""
+    try:
+        return pipeline.report(desks.here(out, push=push), asked.id, clock.now())
+    except (AgentPipelineError, OSError):  # the first error is the one that people must see
+        return {"id": asked.id}
 
 
 def _words(text: str | None, command_line: tuple[str, ...], file: Path | None) -> tuple[str, tuple[str, ...]]:
@@ -169,6 +180,23 @@ def _too_long() -> UsageError:
     return UsageError(
         f"the request is longer than {TEXT_LIMIT} characters", hint="put the material into the repository"
     )
+
+
+def _money(text: str | None) -> str | None:
+    """Return an amount as a request carries it. Raises `UsageError` for anything else."""
+    if text is not None and _AMOUNT.fullmatch(text) is None:
+        raise UsageError(f"--max-usd {text!r} is no amount of money", hint="write it as 5 or 0.50")
+    return text
+
+
+def _paths(only: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the patterns of --only. Raises `UsageError` for one that no path of a repository matches."""
+    for pattern in only:
+        if not pattern.strip("/ ") or ".." in pattern.split("/"):
+            raise UsageError(
+                f"--only {pattern!r} matches nothing", hint="name paths of the repository, as in a gitignore file"
+            )
+    return only
 
 
 def _full_name(branch: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from agent_pipeline.agent.prompts import registry
+from agent_pipeline.audit import high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import Verification
@@ -40,7 +41,9 @@ def tree_facts(clone: Clone, dossier: Dossier) -> TreeFacts:
 
 
 def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
-    """Return everything that the verification of one proposal needs."""
+    """Return everything that the verification of one proposal needs. Raises `SignatureError` for a rewound log."""
+    log = audit_log.read(desk.clone, desk.remote)
+    high_water.check(desk, log)
     return Inputs(
         request=dossier.record.id,
         number=dossier.number,
@@ -53,7 +56,7 @@ def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
         root=desk.landed.root,
         anchor=desk.landed.anchor,
         url=desk.url,
-        log=audit_log.read(desk.clone, desk.remote).envelopes,
+        log=log.envelopes,
         landed=not desk.landed.trial,
         images=desk.landed.images,
         now=now,

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent_pipeline import clock
 from agent_pipeline.attestation import statements
+from agent_pipeline.audit import high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import levels
 from agent_pipeline.documents.envelope import Envelope
@@ -17,7 +18,7 @@ from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import Summary
-from agent_pipeline.documents.verification import FAILED, PASSED, Verification
+from agent_pipeline.documents.verification import FAILED, UNKNOWN, Verification
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import REPLAY_REPORT, Dossier, open_dossier, report_path
@@ -37,7 +38,9 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     """Return the document that `show --json` prints."""
     prefix, number = records.split_id(name)
     record = records.find(desk.clone, prefix, desk.remote)
-    entries = check_log(audit_log.read(desk.clone, desk.remote).envelopes, desk.landed.root)
+    log = audit_log.read(desk.clone, desk.remote)
+    high_water.check(desk, log)
+    entries = check_log(log.envelopes, desk.landed.root)
     state = state_of(record, entries)
     document = _asked(record, state)
     number = number or state.number
@@ -45,7 +48,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
         return document | {"next": next_step(state.word, record.id, desk.landed.root, ())}
     dossier = open_dossier(record, number)
     decision = evidence.decide_landing(desk, dossier, now, merger=_any_merger(desk))
-    missing = tuple(check.reason for check in decision.checks if check.outcome != PASSED)
+    missing = tuple(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
     if state.word == "merged":
         missing = ()
     return (

@@ -44,7 +44,13 @@ class Found:
     @property
     def checks(self) -> tuple[Check, ...]:
         """All checks, in order."""
-        return self.verification.checks + (self.replay.checks if self.replay is not None else ())
+        return self.verification.checks + (self.replay.checks if self.replay is not None else ()) + self._whole()
+
+    def _whole(self) -> tuple[Check, ...]:
+        """Say that a replay is not one when it lacks what makes it one: nothing would have been tried on the change."""
+        if self.replay is None or verdict(self.replay.checks) != PASSED or "replayed" in of_replay(self.replay):
+            return ()
+        return (Check("replay: whole", UNKNOWN, "these results lack the checks of a replay: run `ci replay` again"),)
 
     @property
     def proofs(self) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
+from agent_pipeline.documents import strict
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.request import Request
+from agent_pipeline.errors import SchemaError
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository.records import Record
 
@@ -32,9 +33,10 @@ def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:
     if any(entry.event == "closed" for entry in about) or dossiers.closures(record):
         return State("closed", number, request)
     if number is None:
-        outcome = _run_outcome(record)
-        word = "requested" if outcome is None else "stopped" if outcome == "interrupted" else "failed"
-        return State(word, None, request, outcome or "")
+        ended = _ended(record)
+        if ended is None:
+            return State("requested", None, request)
+        return State("stopped" if ended[0] == "interrupted" else "failed", None, request, ended[1])
     events = [entry.event for entry in about if entry.number == number]
     if "rejected" in events:
         return State("rejected", number, request)
@@ -43,11 +45,19 @@ def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:
     return State("staged" if "admitted" in events else "proposed", number, request)
 
 
-def _run_outcome(record: Record) -> str | None:
-    """Return how the newest run without a proposal ended, None while it is still going."""
+def _ended(record: Record) -> tuple[str, str] | None:
+    """Return how the newest run without a proposal ended, and why; None while it is still going."""
     for number in reversed(dossiers.runs(record)):
         data = record.read(dossiers.report_path(number, dossiers.RUN_REPORT))
         if data is not None:
-            value = json.loads(data)
-            return str(value.get("outcome", "failed")) if isinstance(value, dict) else "failed"
+            return _told(data)
     return None
+
+
+def _told(data: bytes) -> tuple[str, str]:
+    try:
+        value = strict.parse(data, what="the run's report")
+    except SchemaError:
+        value = None
+    told = value if isinstance(value, dict) else {}
+    return str(told.get("outcome", "failed")), str(told.get("detail", "its report cannot be read"))

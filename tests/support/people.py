@@ -74,7 +74,7 @@ class Person:
 
     def run(self, *argv: str, timeout: float = 300, **extra: str) -> Done:
         """Run one of our commands in the clone."""
-        command = [sys.executable, "-m", "agent_pipeline", *argv]
+        command = [sys.executable, "-P", "-m", "agent_pipeline", *argv]
         done = subprocess.run(
             command, cwd=self.clone, env=self.env | extra, capture_output=True, text=True, check=False, timeout=timeout
         )
