@@ -17,7 +17,7 @@ soak: setup ## the long runs
 	@$(BIN)/python -m pytest -m soak
 
 lint: setup ## style, types, who imports whom
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/pre-commit run --all-files
 
 bench: setup ## what is measured, against whom
 	@$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from agent_pipeline.documents.form import Document
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The remote's URL (without a remote the clone's path), the protected branch's full name, the first root's digest."""
+    """The remote's URL (without one the clone's path), the protected branch's full name, the first root's digest."""
 
     url: str
     branch: str
