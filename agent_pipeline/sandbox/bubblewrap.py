@@ -51,7 +51,9 @@ class Bubblewrap:
 
     @cached_property
     def _held(self) -> tuple[str, ...]:
-        return cgroups.enforceable(self._hierarchies)
+        name = cgroups.label("probe")
+        with intents.intent(self._config.runs, "group", cgroups.places(name, self._hierarchies)):
+            return cgroups.enforceable(name, self._hierarchies)
 
     def available(self) -> str | None:
         """Return None when a sandbox can be started here, else why not. Tries a real one that does nothing."""

@@ -93,10 +93,10 @@ def _hierarchy(version: int, mount: Path, own: str, names: str) -> Hierarchy:
     return Hierarchy(2, mount, mount / own, tuple(name for name in CONTROLLERS if name in there))
 
 
-def enforceable(found: Sequence[Hierarchy]) -> tuple[str, ...]:
-    """Return the controllers with which this process can bound another, found out by making and removing a group."""
+def enforceable(name: str, found: Sequence[Hierarchy]) -> tuple[str, ...]:
+    """Return the controllers with which this process can bound another: make the group `name`, and remove it."""
     try:
-        group = create(label("probe"), Bounds(memory_mb=64, pids=16, cpus="1", disk_mb=0, seconds=1), found)
+        group = create(name, Bounds(memory_mb=64, pids=16, cpus="1", disk_mb=0, seconds=1), found)
     except SandboxError:
         return ()
     group.remove()

@@ -84,8 +84,8 @@ def test_bounds_are_written_in_the_kernels_units(version: int, controller: str, 
 
 def test_where_nothing_can_be_made_nothing_is_claimed(tmp_path: Path) -> None:
     nowhere = cgroups.Hierarchy(1, tmp_path, tmp_path / "missing" / "group", ("memory",))
-    assert cgroups.enforceable([nowhere]) == ()
-    assert cgroups.enforceable([]) == ()
+    assert cgroups.enforceable("agent-pipeline.x", [nowhere]) == ()
+    assert cgroups.enforceable("agent-pipeline.x", []) == ()
     with pytest.raises(SandboxError, match="no control group"):
         cgroups.create("agent-pipeline.x", BOUNDS, [nowhere])
 
