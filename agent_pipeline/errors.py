@@ -33,6 +33,7 @@ class AgentPipelineError(Exception):
     """
 
     exit_code = 3
+    advice = "`agent-pipeline doctor` says what works here and what does not"  # what comes next, without a hint
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         """Keep `message` for people and `hint` for what they do next."""
@@ -45,16 +46,20 @@ class UsageError(AgentPipelineError):
     """Used wrongly or misconfigured."""
 
     exit_code = 2
+    advice = "`--help` after the command shows how it is used"
 
 
 class RejectedError(AgentPipelineError):
     """The answer is no."""
 
     exit_code = 1
+    advice = "`agent-pipeline show ID` says where a request stands"
 
 
 class SchemaError(RejectedError):
     """A document does not have the form of its schema."""
+
+    advice = "whoever wrote the document has to mend it"
 
 
 class PathError(RejectedError):
@@ -67,6 +72,8 @@ class PolicyError(RejectedError):
 
 class SignatureError(RejectedError):
     """A signature, key or role that does not hold."""
+
+    advice = "find out who wrote it before you go on; `agent-pipeline trust show` lists whose keys count"
 
 
 class StaleError(RejectedError):
@@ -92,6 +99,10 @@ class ModelError(UnavailableError):
 class GitError(UnavailableError):
     """Git or a remote did not answer as expected."""
 
+    advice = "try again; `git fsck` shows whether the repository is whole"
+
 
 class StorageError(UnavailableError):
     """A disk that is full or not writable."""
+
+    advice = "make room or mend the permissions, then try again"

@@ -13,7 +13,7 @@ from datetime import datetime
 from agent_pipeline import clock
 from agent_pipeline.agent.facts import provenance
 from agent_pipeline.agent.job import Job
-from agent_pipeline.agent.outcome import RunOutcome
+from agent_pipeline.agent.outcome import Outcome, RunOutcome
 from agent_pipeline.agent.run import check as check_job
 from agent_pipeline.agent.run import run
 from agent_pipeline.audit import leases
@@ -22,7 +22,7 @@ from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.request import Request
 from agent_pipeline.documents.verification import FAILED, PASSED, Verification
-from agent_pipeline.errors import AgentPipelineError, CheckError, PolicyError, SandboxError, UsageError
+from agent_pipeline.errors import AgentPipelineError, CheckError, ModelError, PolicyError, SandboxError, UsageError
 from agent_pipeline.merge import merging
 from agent_pipeline.policy import digest, rules
 from agent_pipeline.replay.checks import Bench, bounds, set_up, setup_env
@@ -61,7 +61,7 @@ def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
             workspace = _copy(desk, request, stack)
             outcome, facts = _act(desk, request, played, workspace, kept)
             if not outcome.proposes:
-                raise _no_proposal(outcome)
+                raise _no_proposal(request, outcome)
             found = collect(desk.clone, workspace, desk.landed.policy)
             proposal, carrier = propose_changes(
                 desk.clone, found, desk.landed.policy, request, number, outcome.submission
@@ -148,9 +148,12 @@ def check(desk: Desk, request: Request, played: bytes | None) -> None:
     locked_image(desk, choose(desk.config, desk.landed.policy.sandbox.backends, request.sandbox))
 
 
-def _no_proposal(outcome: RunOutcome) -> AgentPipelineError:
+def _no_proposal(request: Request, outcome: RunOutcome) -> AgentPipelineError:
+    """Return the error for a run that came to an end and to nothing else: a no, or a model that could not be had."""
     said = f"the run ended without a proposal: {outcome.outcome}" + (f" ({outcome.detail})" if outcome.detail else "")
-    return CheckError(said, hint="`agent-pipeline transcript ID` shows what was done; ask again, or with wider limits")
+    kind = ModelError if outcome.outcome in (Outcome.REFUSAL, Outcome.MAX_TOKENS, Outcome.UNKNOWN_STOP) else CheckError
+    shows = f"`agent-pipeline transcript {request.id}` shows what was done"
+    return kind(said, hint=f"{shows}; ask again, in other words or with wider limits")
 
 
 def locked_image(desk: Desk, box: Engine) -> Image:

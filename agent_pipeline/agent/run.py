@@ -148,8 +148,8 @@ def _run_recorded(job: Job, sandbox: Sandbox, recorder: Recorder) -> RunOutcome:
 
 
 def _check_command(job: Job) -> None:
-    if not job.request.engine.command:
-        raise UsageError("the engine command has no command", hint="put it after `--`")
+    if not job.request.engine.command or not job.request.engine.command[0]:
+        raise UsageError("the engine command has no command", hint="put it last, after `--`")
 
 
 def _run_command(job: Job, sandbox: Sandbox, recorder: Recorder) -> RunOutcome:

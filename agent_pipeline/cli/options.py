@@ -15,7 +15,7 @@ import click
 
 from agent_pipeline import config as configuration
 from agent_pipeline.cli.output import Output
-from agent_pipeline.errors import AgentPipelineError, StorageError
+from agent_pipeline.errors import AgentPipelineError, StorageError, UsageError
 
 YES, NO, USAGE, COULD_NOT_TELL, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -32,7 +32,7 @@ def command(example: str, *, network: bool = False) -> Callable[[Callable[..., A
             out = Output(as_json)
             if network:
                 kwargs["push"] = not no_push
-            sys.exit(guarded(functools.partial(function, out, **kwargs), out, debug=debug))
+            sys.exit(guarded(functools.partial(_called, function, out, kwargs), out, debug=debug))
 
         made: Any = run
         if network:
@@ -42,6 +42,15 @@ def command(example: str, *, network: bool = False) -> Callable[[Callable[..., A
         return click.command(epilog=f"\b\nExample:\n  {example}")(made)
 
     return wrap
+
+
+def _called(function: Callable[..., Any], out: Output, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 - its own
+    """Call the command. Raises `UsageError` for words that are no text: no document could carry them."""
+    for value in kwargs.values():
+        for word in value if isinstance(value, tuple) else (value,):
+            if isinstance(word, str) and any("\ud800" <= char <= "\udfff" for char in word):
+                raise UsageError(f"the argument {word!a} is no UTF-8 text", hint="write it as UTF-8")
+    return function(out, **kwargs)
 
 
 def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:

@@ -46,10 +46,10 @@ class Output:
 
     def error(self, error: AgentPipelineError, about: dict[str, Any] | None = None) -> None:
         """Say what is wrong and what to do next; with `--json` as the one document too, beside what it is `about`."""
+        hint = error.hint or error.advice
         self.talk(f"error: {error.message}")
-        if error.hint:
-            self.talk(f"  next: {error.hint}")
-        self._document(type(error).__name__, error.message, error.hint, about or {})
+        self.talk(f"  next: {hint}")
+        self._document(type(error).__name__, error.message, hint, about or {})
 
     def interrupted(self) -> None:
         """Say that the person stopped it."""
@@ -57,7 +57,7 @@ class Output:
         self.talk(message)
         self._document("Interrupted", message, hint, {})
 
-    def _document(self, kind: str, message: str, hint: str | None, about: dict[str, Any]) -> None:
+    def _document(self, kind: str, message: str, hint: str, about: dict[str, Any]) -> None:
         if self.as_json:
             document = about | {"error": {"kind": kind, "message": message, "hint": hint}}
             sys.stdout.write(json.dumps(document) + "\n")

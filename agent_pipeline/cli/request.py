@@ -191,6 +191,10 @@ def _money(text: str | None) -> str | None:
 
 def _paths(only: tuple[str, ...]) -> tuple[str, ...]:
     """Return the patterns of --only. Raises `UsageError` for one that no path of a repository matches."""
+    try:
+        rules.matches(only, "x")
+    except PolicyError as error:
+        raise UsageError(f"--only: {error.message}", hint=error.hint) from error
     for pattern in only:
         if not pattern.strip("/ ") or ".." in pattern.split("/"):
             raise UsageError(

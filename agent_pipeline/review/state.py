@@ -33,16 +33,20 @@ def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:  # noqa: P
     if any(entry.event == "closed" for entry in about) or dossiers.closures(record):
         return State("closed", number, request)
     if number is None:
-        ended = _ended(record)
-        if ended is None:
-            return State("requested", None, request)
-        return State("stopped" if ended[0] == "interrupted" else "failed", None, request, ended[1])
+        return _without_proposal(record, request)
     events = [entry.event for entry in about if entry.number == number]
     if "rejected" in events:
         return State("rejected", number, request)
     if request.trial:
         return State("trial", number, request)
     return State("staged" if "admitted" in events else "proposed", number, request)
+
+
+def _without_proposal(record: Record, request: Request) -> State:
+    ended = _ended(record)
+    if ended is None:
+        return State("requested", None, request)
+    return State("stopped" if ended[0] == "interrupted" else "failed", None, request, ended[1])
 
 
 def _ended(record: Record) -> tuple[str, str] | None:
