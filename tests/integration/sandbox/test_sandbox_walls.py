@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent_pipeline import process
 from agent_pipeline.config import Config
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox import bubblewrap, cgroups, docker, engines, layout, posture, seccomp, session
@@ -242,3 +243,21 @@ def test_what_this_host_holds_is_measured_and_not_assumed(engine: Engine) -> Non
     missing = set(engine.unenforced()) - {"disk"}
     assert missing <= set(cgroups.CONTROLLERS)
     assert engine.name == "docker" or missing == set(cgroups.CONTROLLERS) - held
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a bounded workspace")
+def test_on_a_bounded_workspace_every_bound_can_be_required(engine: Engine, spec: Spec, workspace: Path) -> None:
+    options = f"size=64m,nosuid,nodev,uid={layout.owner()},gid={layout.group()},mode=755"
+    mounted = process.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(workspace)], env={"PATH": os.defpath})
+    assert mounted.ok, mounted.explain()
+    try:
+        bounds = replace(spec.bounds, require=("memory", "pids", "cpu", "disk"))
+        with engine.start(replace(spec, bounds=bounds)) as sandbox:
+            assert sandbox.facts.unenforced == ()
+            done = sandbox.run(["dd", "if=/dev/zero", "of=big", "bs=1M", "count=100"], seconds=30)
+            assert b"No space left" in done.output
+            with pytest.raises(ValueError, match="no space"):
+                sandbox.write("more", b"x" * 100_000)
+            assert sandbox.listing(".") == ("big",)
+    finally:
+        assert process.run(["umount", str(workspace)], env={"PATH": os.defpath}).ok
