@@ -66,7 +66,9 @@ def _zip(content: Mapping[str, bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for path, data in content.items():
-            archive.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), data)
+            info = zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0))
+            info.external_attr = (0o100755 if "/scripts/" in path else 0o100644) << 16
+            archive.writestr(info, data)
     return file.getvalue()
 
 

@@ -131,7 +131,7 @@ def test_a_setup_py_that_computes_or_does_not_parse_states_nothing() -> None:
 
 def test_requirements_files_are_followed_among_the_given_files() -> None:
     files = {
-        "requirements.txt": b"--index-url https://example.org/\na==1 --hash=sha256:00 \\\n  --hash=sha256:11\nb # why\n",
+        "requirements.txt": b"--index-url https://a.example/\na==1 --hash=sha256:00 \\\n  --hash=sha256:11\nb # why\n",
         "requirements-test.txt": b"-r requirements/base.txt\n-e .\n.[test]\npytest>=7\n",
         "requirements/base.txt": b"c ; sys_platform == 'linux'\n",
         "requirements-docs.txt": b"sphinx\n",
