@@ -22,7 +22,7 @@ class State:
     detail: str = ""
 
 
-def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:  # noqa: PLR0911 - one line for each state
+def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:
     """Return the state of the newest proposal of `record`. Raises `SchemaError` for an unreadable record."""
     _, request = dossiers.read_request(record)
     number = dossiers.latest(record)
