@@ -13,6 +13,7 @@ from typing import Final
 
 from agent_pipeline.documents.proposal import PUT, Change
 from agent_pipeline.errors import PathError, StorageError
+from agent_pipeline.repository.build import Put, build
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.git import attempt, git
 
@@ -25,6 +26,8 @@ _Row = tuple[str, str, str, str, bytes]  # mode before, mode after, object befor
 def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Change]) -> None:
     """Raise `PathError` unless Git agrees that `changes` is all that differs, and accepts the paths and new objects.
 
+    The changes put on the base must also give exactly `tree`.
+
     Raises `GitError` when Git cannot be asked, `StorageError` when there is no room for its temporary files.
     """
     rows = list(_rows(clone, base_tree, tree))
@@ -36,6 +39,7 @@ def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Chang
             f"Git does not see the same change in tree {tree}: {', '.join(odd[:5]) or 'a path is listed twice'}",
             hint="the tree was made to be read in two ways; refuse it",
         )
+    _check_rebuilt(clone, base_tree, tree, changes)
     new = {tree, *(row[3] for row in rows if row[1] != _ABSENT)}
     try:
         with tempfile.TemporaryDirectory(prefix="agent-pipeline-check-") as folder:
@@ -45,6 +49,19 @@ def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Chang
         raise StorageError(
             f"no temporary files for checking a tree: {error}", hint="free some space in TMPDIR"
         ) from error
+
+
+def _check_rebuilt(clone: Clone, base_tree: str, tree: str, changes: Sequence[Change]) -> None:
+    """Put the manifest on the base again: what both parsers overlook (such as mode 100664) gives another tree."""
+    manifest = {
+        change.path: Put(clone.blob(change.object), change.mode) if change.object and change.mode else None
+        for change in changes
+    }
+    if (again := build(clone, base_tree, manifest)) != tree:
+        raise PathError(
+            f"tree {tree} is not what its own changes make of the base (that is {again})",
+            hint="nothing that this program builds looks like this; refuse it",
+        )
 
 
 def _rows(clone: Clone, base_tree: str, tree: str) -> Iterator[_Row]:

@@ -9,14 +9,18 @@ from typing import Final
 from agent_pipeline import clock, process
 from agent_pipeline.errors import StorageError
 
-_BYTES_PER_FILE: Final = 4096  # so many files fit on average before the file limit counts
+_BYTES_PER_FILE: Final = 4096  # of the space beside the tree: what is made there may be as small as this on average
+_LEAST: Final = 16_384
 _TRIES: Final = 20
 _PAUSE: Final = 0.1
 
 
-def mount(folder: Path, disk_mb: int) -> bool:
-    """Mount a tmpfs of `disk_mb` MiB on `folder`. Return False where even root may not mount (in some containers)."""
-    inodes = max(16_384, (disk_mb << 20) // _BYTES_PER_FILE)
+def mount(folder: Path, disk_mb: int, files: int = 0) -> bool:
+    """Mount a tmpfs of `disk_mb` MiB on `folder`, with room for `files` and as many more as the size allows.
+
+    Return False where even root may not mount (in some containers).
+    """
+    inodes = 2 * files + max(_LEAST, (disk_mb << 20) // _BYTES_PER_FILE)
     options = f"size={disk_mb}m,nr_inodes={inodes},mode=0755,nosuid,nodev"
     done = process.run(
         ["mount", "-t", "tmpfs", "-o", options, "agent-pipeline", os.fspath(folder)], env=_environment(), timeout=30

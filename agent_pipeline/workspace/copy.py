@@ -13,6 +13,7 @@ from typing import Final
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import StorageError
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.trees import entries
 from agent_pipeline.workspace import bounds, removal
 from agent_pipeline.workspace.interrupts import held_back
 from agent_pipeline.workspace.materialise import Copied, materialise
@@ -55,11 +56,12 @@ def create(
     """
     owner = uid if os.geteuid() == 0 else None
     folder, bounded = None, False
+    count = sum(1 for _ in entries(clone, tree))
     try:
         try:
             with held_back():
                 folder = _folder(parent, owner)
-                files, bounded = _files(folder, owner, disk_mb)
+                files, bounded = _files(folder, owner, disk_mb, count)
             copied = materialise(clone, tree, files, may_read, owner)
         except OSError as error:
             raise _full(error, disk_mb, bounded=bounded) from error
@@ -87,11 +89,11 @@ def _folder(parent: Path, uid: int | None) -> Path:
     return folder
 
 
-def _files(folder: Path, uid: int | None, disk_mb: int) -> tuple[Path, bool]:
+def _files(folder: Path, uid: int | None, disk_mb: int, count: int) -> tuple[Path, bool]:
     """Make the directory of the copy itself, as a file system of its own where possible."""
     files = folder / FILES
     files.mkdir(mode=0o755)
-    bounded = uid is not None and bounds.mount(files, disk_mb)
+    bounded = uid is not None and bounds.mount(files, disk_mb, count)
     if uid is not None:
         os.chown(files, uid, uid)
     return files, bounded

@@ -227,6 +227,8 @@ def test_unsorted_and_odd_modes_do_not_pass_the_second_opinion(project: Project,
     hostile = {
         "unsorted": project.raw_tree(("100644", b"b", blob), ("100644", b"a", blob)),
         "odd mode": project.raw_tree(("777", b"a", blob)),
+        "group writable": project.raw_tree(("100664", b"a", blob)),
+        "case collision": project.raw_tree(("100644", b"A", blob), ("100644", b"a", blob)),
         "zero padded": project.raw_tree(("0100644", b"a", blob)),
     }
     for tree in hostile.values():
@@ -340,3 +342,41 @@ def test_compare_and_build_are_each_others_inverse(
     }
     assert trees.build(clone, one, manifest) == two
     trees.cross_check(clone, one, two, changes)
+
+
+def test_a_clone_in_a_directory_with_an_odd_name(tmp_path: Path) -> None:
+    project = make_project(tmp_path / 'a:b "c" \\d', BASE)
+    clone = project.clone
+    base = clone.tree(clone.commit("HEAD"))
+    tree = trees.build(clone, base, {"README": put(), "src/app/util.py": None})
+    trees.cross_check(clone, base, tree, trees.compare(clone, base, tree))
+
+
+ROWS = st.tuples(
+    st.sampled_from(["100644", "100755", "100664", "777", "0", "120000", "160000", "040000"]),
+    st.sampled_from([b"a", b"b", b"A", b".git", b"..", b"a/b", b"", b"\xff", b"con", b"\xc3\xa9"]),
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ROWS, max_size=4), cut=st.integers(0, 3), inner=st.lists(ROWS, max_size=2))
+def test_whatever_passes_both_opinions_is_what_its_manifest_builds(
+    project: Project, rows: list[tuple[str, bytes]], cut: int, inner: list[tuple[str, bytes]]
+) -> None:
+    """Trees as an attacker writes them, byte by byte: refused, or exactly what they seem to be."""
+    clone = project.clone
+    blob, empty = project.blob(b"1"), str(clone.objects.TreeBuilder().write())
+    below = project.raw_tree(*(row for row in ((mode, name, blob) for mode, name in inner)))
+    raw = b"".join(
+        mode.encode() + b" " + name + b"\0" + bytes.fromhex(below if mode == "040000" else blob) for mode, name in rows
+    )
+    tree = project.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=raw[: len(raw) - cut])
+    try:
+        changes = trees.compare(clone, empty, tree)
+        trees.cross_check(clone, empty, tree, changes)
+    except (PathError, GitError):
+        return
+    listed = {entry.path.decode(): (entry.mode, entry.oid) for entry in trees.entries(clone, tree)}
+    assert listed == {change.path: (change.mode, change.object) for change in changes}
+    manifest = {c.path: Put(clone.blob(c.object), c.mode) for c in changes if c.object and c.mode}
+    assert trees.build(clone, empty, manifest) == tree
