@@ -10,7 +10,7 @@ import click
 
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
-from agent_pipeline.cli import onboarding
+from agent_pipeline.cli import onboarding, setup_commit
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
@@ -31,19 +31,21 @@ def init(out: Output, test: str | None, ci: str | None, *, push: bool) -> None:
         remotes.fetch(clone, remote)
     place = onboarding.survey(clone, remote, config, out.talk)
     setup = onboarding.prepare(place, argv, ci)
+    root_path, root = setup_commit.first_root(place, clock.now())
+    files = setup.files | {root_path: root}
     out.talk("\nthis is the commit that init makes:")
-    for path, data in setup.files.items():
+    for path, data in files.items():
         out.talk(f"  {path} ({len(data)} bytes)")
     if not out.as_json:
         out.talk("")
         out.talk(setup.files[POLICY_PATH].decode())
     if not out.as_json and sys.stdin.isatty():
         click.confirm("Make this commit?", default=True, abort=True, err=True)
-    done = onboarding.commit(place, setup, clock.now(), push=push)
+    done = setup_commit.commit(place, files, root, clock.now(), push=push)
     document = {
         "branch": done.branch,
         "commit": done.commit,
-        "files": list(setup.files),
+        "files": list(files),
         "root": f"sha256:{done.root}",
         "trial": done.trial,
         "known_failures": list(setup.known_failures),
@@ -64,7 +66,7 @@ def _command(text: str) -> tuple[str, ...]:
     return argv
 
 
-def _told(done: onboarding.Done, setup: onboarding.Setup) -> str:
+def _told(done: setup_commit.Done, setup: onboarding.Setup) -> str:
     failing = f", {len(setup.known_failures)} known failures" if setup.known_failures else ""
     lines = [
         f"set up on {done.branch.removeprefix('refs/heads/')} as {done.commit[:12]}",

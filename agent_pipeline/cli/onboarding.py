@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from agent_pipeline.attestation import drafts
 from agent_pipeline.config import Config
-from agent_pipeline.documents import strict
-from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock, LockedImage
 from agent_pipeline.documents.policy import FULL
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
-from agent_pipeline.documents.root import LOCAL, PAYLOAD_TYPE
 from agent_pipeline.documents.schema import data_folder
-from agent_pipeline.errors import CheckError, RejectedError, StaleError, UsageError
+from agent_pipeline.errors import CheckError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.policy import starter
 from agent_pipeline.replay.checks import Bench, Ran, run_check
-from agent_pipeline.repository import anchor as anchors
-from agent_pipeline.repository import landed, records, remotes, trees, worktree
+from agent_pipeline.repository import remotes, trees
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.refs import RefUpdate
-from agent_pipeline.repository.trust_files import file_name
 from agent_pipeline.repository.version import base_version
 from agent_pipeline.sandbox.contract import Engine, Image
 from agent_pipeline.sandbox.engines import choose
@@ -36,7 +28,6 @@ from agent_pipeline.sandbox.images.store import Store
 from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing import offers
 from agent_pipeline.signing.client import Signer
-from agent_pipeline.signing.commits import commit_files
 from agent_pipeline.signing.generate import generate
 from agent_pipeline.signing.hand import Hand
 
@@ -74,16 +65,6 @@ class Setup:
     known_failures: tuple[str, ...]
     seconds: int
     image: str
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The commit that was made, where, and what was pinned."""
-
-    branch: str
-    commit: str
-    root: str
-    trial: bool
 
 
 def survey(clone: Clone, remote: str | None, config: Config, tell: Callable[[str], None]) -> Place:
@@ -228,43 +209,3 @@ def _started(start: starter.Start, ran: Ran) -> starter.Start:
             hint="mend the base, or give another check with --test",
         )
     return starter.Start(start.check, run.seconds, run.failed, start.setup, start.env, start.prompts, start.image)
-
-
-def commit(place: Place, setup: Setup, now: datetime, *, push: bool) -> Done:
-    """Make the commit and pin the anchor. Where the branch is protected, the commit goes to `agent-pipeline-setup`."""
-    key = place.hand.signer.public()
-    repository = place.clone.remote_url(place.remote) if place.remote else f"{LOCAL}{secrets.token_hex(16)}"
-    root = drafts.first(repository, place.branch, place.hand.person, key, expires=now + timedelta(days=ROOT_DAYS))
-    envelope = place.hand.signer.envelope(PAYLOAD_TYPE, root.to_json()).to_json() + b"\n"
-    setup.files[file_name(1, key.keyid)] = envelope
-    new = commit_files(place.clone, place.base, setup.files, "Set up agent-pipeline\n", place.hand, now)
-    branch, trial = _publish(place, new, push=push)
-    digest = strict.sha256(root.to_json())
-    anchors.save_pin(place.config, Anchor(anchors.url_of(place.clone, place.remote), place.branch, digest))
-    if place.remote is not None:
-        place.clone.set_config("agent-pipeline.remote", place.remote)
-    return Done(branch, new, digest, trial)
-
-
-def _publish(place: Place, new: str, *, push: bool) -> tuple[str, bool]:
-    """Move the branch, or make `agent-pipeline-setup` when refused. Return the branch, and if it is a trial."""
-    in_the_way = worktree.can_update(place.clone, place.base, new) if place.clone.worktree is not None else ()
-    if in_the_way:
-        raise StaleError(
-            f"your working tree has its own {', '.join(in_the_way[:5])}", hint="move it away, then try again"
-        )
-    remote = place.remote if push else None
-    if remote is not None:
-        try:
-            remotes.push(place.clone, remote, [RefUpdate(place.branch, place.base, new)])
-        except RejectedError as error:
-            place.tell(f"{remote} does not take {place.branch}: {error.message.splitlines()[0]}")
-            update = RefUpdate(landed.SETUP_BRANCH, place.clone.ref(remotes.tracking(remote, landed.SETUP_BRANCH)), new)
-            records.publish(place.clone, [update], remote=remote)
-            return landed.SETUP_BRANCH, True
-    records.publish(place.clone, [RefUpdate(place.branch, place.base, new)], remote=None)
-    if place.clone.worktree is not None:
-        worktree.update(place.clone, place.base, new)
-    if remote is not None:
-        remotes.fetch(place.clone, remote)
-    return place.branch, False

@@ -20,6 +20,11 @@ class Event:
     usd: str = "0"
     tokens: int = 0
 
+    def __str__(self) -> str:
+        """Return it as a line of progress, with what was used so far once anything was."""
+        used = f" ({self.tokens} tokens, {self.usd} USD)" if self.tokens else ""
+        return f"[{self.step}] {self.text}{used}"
+
 
 Sink = Callable[[Event], None]
 
