@@ -137,7 +137,7 @@ def _job(
         api_key=desk.config.api_key,
         base_url=desk.config.base_url,
         recording=played,
-        watch=lambda event: desk.tell(f"[{event.step}] {event.text} ({event.tokens} tokens, {event.usd} USD)"),
+        watch=lambda event: desk.tell(str(event)),
         record=kept.add,
     )
 
