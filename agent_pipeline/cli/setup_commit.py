@@ -68,7 +68,7 @@ def _publish(place: Place, new: str, *, push: bool) -> tuple[str, bool]:
         try:
             remotes.push(place.clone, remote, [RefUpdate(place.branch, place.base, new)])
         except RejectedError as error:
-            place.tell(f"{remote} does not take {place.branch}: {error.message.splitlines()[0]}")
+            place.tell(f"{remote} does not take {place.branch}: {error.message}")
             update = RefUpdate(landed.SETUP_BRANCH, place.clone.ref(remotes.tracking(remote, landed.SETUP_BRANCH)), new)
             records.publish(place.clone, [update], remote=remote)
             return landed.SETUP_BRANCH, True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent_pipeline.config import Config
 from agent_pipeline.documents.anchor import Anchor, Pins
-from agent_pipeline.errors import UsageError
+from agent_pipeline.errors import SchemaError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trust_files import first_root_branches
 
@@ -20,10 +20,16 @@ def url_of(clone: Clone, remote: str | None) -> str:
 
 
 def load_pins(config: Config) -> Pins:
-    """Return the person's pins; none when there is no file."""
+    """Return the person's pins; none when there is no file. Raises `UsageError` for a file that holds none."""
     if not config.pins.exists():
         return Pins(1, ())
-    return Pins.from_json(config.pins.read_bytes())
+    try:
+        return Pins.from_json(config.pins.read_bytes())
+    except SchemaError as error:
+        raise UsageError(
+            f"{config.pins} cannot be read: {error.message}",
+            hint="mend it, or remove it and pin again with `agent-pipeline trust pin`",
+        ) from error
 
 
 def save_pin(config: Config, anchor: Anchor) -> None:

@@ -7,7 +7,8 @@ fetched. Until `init`'s commit has landed there, requests may use it from the br
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,12 +20,12 @@ from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.root import TrustRoot
-from agent_pipeline.errors import UsageError
+from agent_pipeline.errors import SchemaError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.repository import anchor as anchors
 from agent_pipeline.repository import remotes
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.trust_files import versions
+from agent_pipeline.repository.trust_files import FOLDER, versions
 
 SETUP_BRANCH = "refs/heads/agent-pipeline-setup"
 
@@ -88,12 +89,25 @@ def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime) -> Lan
     )
 
 
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say where a document stands that does not have its form."""
+    try:
+        yield
+    except SchemaError as error:
+        hint = "restore it from an older commit of the protected branch"
+        raise SchemaError(f"{where}: {error.message}", hint=hint) from error
+
+
 def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime, *, trial: bool) -> Landed:
     policy_bytes, images = clone.file(commit, POLICY_PATH), clone.file(commit, IMAGES_PATH)
     if policy_bytes is None or images is None:
         raise UsageError(f"{commit[:12]} lacks {IMAGES_PATH}", hint="restore it from the commit that `init` made")
-    chain = versions(clone, commit)
-    root = load_root(chain, pin=anchor.root_digest, now=now)
+    with _named(f"{FOLDER} in {commit[:12]}"):
+        chain = versions(clone, commit)
+        root = load_root(chain, pin=anchor.root_digest, now=now)
+    with _named(f"{IMAGES_PATH} in {commit[:12]}"):
+        locks = ImagesLock.from_json(images)
     return Landed(
         anchor=anchor,
         commit=commit,
@@ -101,7 +115,7 @@ def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime, *, trial: bo
         policy=load_policy(policy_bytes),
         root=root,
         root_versions=chain,
-        images=ImagesLock.from_json(images),
+        images=locks,
         requirements=clone.file(commit, REQUIREMENTS),
         trial=trial,
     )
