@@ -13,7 +13,7 @@ from agent_pipeline import config as configuration
 from agent_pipeline.config import Config
 from agent_pipeline.errors import AgentPipelineError, UnavailableError
 from agent_pipeline.sandbox.contract import Image
-from agent_pipeline.sandbox.images import build, docker_load, locks, recipe, unpack
+from agent_pipeline.sandbox.images import build, docker_load, locks, unpack
 from agent_pipeline.sandbox.images.store import Store
 
 NAME = "python"
@@ -42,9 +42,8 @@ def make(config: Config) -> Image:
     try:
         return build.ensure(config, NAME, say)[1]
     except locks.OutdatedLockError as error:
-        say(f"{error.message}; relocked for this machine: sha256:{error.locked.identity[:12]}")
-        locks.relock(config, recipe.load(NAME), error.locked)
-        return Store(config).require(NAME, error.locked)
+        say(f"{error.message}; relocked on this machine: sha256:{error.made.identity[:12]}")
+        return Store(config).require(NAME, locks.relock(config, error))
 
 
 def hand_over(config: Config, image: Image, engine: str) -> None:

@@ -45,31 +45,46 @@ def build(config: Config, name: str, progress: Progress, *, relock: bool = False
     asked for. Raises `UsageError` for an unknown or incomplete
     recipe, `SandboxError` when it cannot be made at all.
     """
-    ingredients, store = recipe.load(name), Store(config)
-    locked = locks.shipped(name)
-    wanted = locked.packages if locked is not None and not newest else {}
-    with store.turn(f"image-{name}", progress):
-        found = None if relock else _at_hand(config, store, ingredients, locked, progress)
-        if found is not None:
-            return found
+    ingredients, locked = recipe.load(name), locks.shipped(name)
+    found = None if relock or newest else _at_hand(config, ingredients, locked, progress)
+    if found is not None:
+        return found
+    try:
+        return make(config, ingredients, locked, progress, newest=newest)
+    except locks.OutdatedLockError as error:
+        if not relock:
+            raise
+        progress(f"{error.message}; relocked on this machine: sha256:{error.made.identity[:_NAMED]}")
+        return locks.relock(config, error)
+
+
+def make(
+    config: Config, ingredients: Ingredients, locked: LockedImage | None, progress: Progress, *, newest: bool = False
+) -> LockedImage:
+    """Make the image of these ingredients and return its lock entry, which is `locked`.
+
+    Raises `OutdatedLockError` when it came out as another one, naming what differs; that one is in the store then.
+    """
+    store, wanted = Store(config), locked.packages if locked is not None and not newest else {}
+    with store.turn(f"image-{ingredients.name}", progress):
         image = _pull(store, ingredients, locked, progress) or _make(store, ingredients, wanted, progress)
-        facts = store.facts(image.identity)
-        assert facts is not None  # noqa: S101 - it was added just now
-        made = facts.locked()
-        _compare(config, ingredients, locked, made, progress, relock=relock)
-    progress(f"image {name}: sha256:{made.identity}")
+    facts = store.facts(image.identity)
+    assert facts is not None  # noqa: S101 - it was added just now
+    made = facts.locked()
+    if locked is None or made.identity != locked.identity:
+        raise locks.OutdatedLockError(_difference(ingredients.name, locked, made), ingredients, locked, made)
+    progress(f"image {ingredients.name}: sha256:{made.identity}")
     return made
 
 
 def _at_hand(
-    config: Config, store: Store, ingredients: Ingredients, locked: LockedImage | None, progress: Progress
+    config: Config, ingredients: Ingredients, locked: LockedImage | None, progress: Progress
 ) -> LockedImage | None:
-    instead = locks.relocked(config, ingredients)
+    store, instead = Store(config), locks.relocked(config, ingredients, locked)
     for entry, note in ((locked, ""), (instead, ", relocked on this machine")):
-        if entry is None or store.get(entry.identity) is None or not _current(store, ingredients, entry):
-            continue
-        progress(f"image {ingredients.name}: sha256:{entry.identity[:12]} is here{note}")
-        return entry
+        if entry is not None and store.get(entry.identity) is not None and _current(store, ingredients, entry):
+            progress(f"image {ingredients.name}: sha256:{entry.identity[:_NAMED]} is here{note}")
+            return entry
     return None
 
 
@@ -142,29 +157,12 @@ def _kept_folder(store: Store, ingredients: Ingredients, versions: dict[str, str
     return store.folder / ".packages" / strict.sha256(key)
 
 
-def _compare(
-    config: Config,
-    ingredients: Ingredients,
-    locked: LockedImage | None,
-    made: LockedImage,
-    progress: Progress,
-    *,
-    relock: bool,
-) -> None:
-    """Say how what was made differs from the lock; raise, or record it. Nothing when it is the locked image."""
-    name = ingredients.name
-    if locked is not None and made.identity == locked.identity:
-        return
+def _difference(name: str, locked: LockedImage | None, made: LockedImage) -> str:
+    """Say how what was made differs from the lock."""
     if locked is None:
-        message = f"the image {name} has no lock"
-    elif changed := locks.differences(locked.packages, made.packages):
+        return f"the image {name} has no lock"
+    changed = locks.differences(locked.packages, made.packages)
+    if changed:
         more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-        message = (
-            f"the mirror no longer has the locked packages of the image {name}: {'; '.join(changed[:_NAMED])}{more}"
-        )
-    else:
-        message = f"the image {name} has the locked packages; its recipe, own files or platform are not the lock's"
-    if not relock:
-        raise locks.OutdatedLockError(message, made)
-    locks.relock(config, ingredients, made)
-    progress(f"{message}; relocked on this machine")
+        return f"the mirror no longer has the locked packages of the image {name}: {'; '.join(changed[:_NAMED])}{more}"
+    return f"the image {name} has the locked packages; its recipe, own files or platform are not the lock's"

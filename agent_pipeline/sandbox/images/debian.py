@@ -49,7 +49,9 @@ def bootstrap(recipe: ImageRecipe, pins: Mapping[str, str], folder: Path, progre
 
 
 def _outer() -> list[str]:
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child"] if os.geteuid() == 0 else []
+    """Return what goes before mmdebstrap: it ends with us, and as root its mounts and processes end with it."""
+    ends_with_us = ["setpriv", "--pdeathsig", "KILL"]
+    return [*ends_with_us, *(("unshare", "--mount", "--pid", "--fork", "--kill-child") if os.geteuid() == 0 else ())]
 
 
 def _command(recipe: ImageRecipe, preferences: Path, target: Path) -> list[str]:

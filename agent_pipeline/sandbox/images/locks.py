@@ -23,14 +23,14 @@ FILE: Final = "images.lock.json"
 
 
 class OutdatedLockError(SandboxError):
-    """The image that can be made here is not the locked one. `locked` is what was made."""
+    """The image that can be made here is not the locked one. `made` is what was made, and is in the store."""
 
-    def __init__(self, message: str, locked: LockedImage) -> None:
-        """Keep what was made, for who decides to take it."""
+    def __init__(self, message: str, ingredients: Ingredients, locked: LockedImage | None, made: LockedImage) -> None:
+        """Keep all that who decides to take it needs."""
         super().__init__(
-            message, hint="`agent-pipeline image build --relock` takes what can be had now, and says what that is"
+            message, hint="`agent-pipeline image build --relock` takes what can be had now, and says what it is"
         )
-        self.locked = locked
+        self.ingredients, self.locked, self.made = ingredients, locked, made
 
 
 def shipped(name: str) -> LockedImage | None:
@@ -39,15 +39,17 @@ def shipped(name: str) -> LockedImage | None:
     return ImagesLock.from_json(path.read_bytes()).images.get(name) if path.is_file() else None
 
 
-def relocked(config: Config, ingredients: Ingredients) -> LockedImage | None:
+def relocked(config: Config, ingredients: Ingredients, locked: LockedImage | None) -> LockedImage | None:
     """Return what this machine was told to use instead for exactly this recipe and lock, or None."""
-    path = _relock(config, ingredients)
+    path = _relock(config, ingredients, locked)
     return ImagesLock.from_json(path.read_bytes()).images.get(ingredients.name) if path.is_file() else None
 
 
-def relock(config: Config, ingredients: Ingredients, locked: LockedImage) -> None:
-    """Record the decision to use `locked` instead."""
-    write(_relock(config, ingredients), ImagesLock(1, {ingredients.name: locked}))
+def relock(config: Config, outdated: OutdatedLockError) -> LockedImage:
+    """Record the decision to use what was made instead, and return it."""
+    path = _relock(config, outdated.ingredients, outdated.locked)
+    write(path, ImagesLock(1, {outdated.ingredients.name: outdated.made}))
+    return outdated.made
 
 
 def write(path: Path, lock: ImagesLock) -> None:
@@ -61,16 +63,15 @@ def write(path: Path, lock: ImagesLock) -> None:
         Path(beside).rename(path)
 
 
-def _relock(config: Config, ingredients: Ingredients) -> Path:
-    lock = shipped(ingredients.name)
-    key = strict.sha256(strict.canonical([ingredients.digest(), lock.identity if lock else None]))
+def _relock(config: Config, ingredients: Ingredients, locked: LockedImage | None) -> Path:
+    key = strict.sha256(strict.canonical([ingredients.digest(), locked.identity if locked else None]))
     return config.images / ".relocks" / f"{key}.json"
 
 
 def differences(locked: dict[str, str], made: dict[str, str]) -> list[str]:
-    """Return each package that differs, in words."""
+    """Return each package that differs, in words; first those that were locked."""
     return [
         f"{name} {locked.get(name, 'not locked')} -> {made.get(name, 'no longer needed')}"
-        for name in sorted(set(locked) | set(made))
+        for name in (*sorted(locked), *sorted(set(made) - set(locked)))
         if locked.get(name) != made.get(name)
     ]

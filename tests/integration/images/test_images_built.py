@@ -1,0 +1,122 @@
+"""Bootstrapping: the same image from the same packages, whoever interrupts, and never in silence another one."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from agent_pipeline import config as configuration
+from agent_pipeline.config import Config
+from agent_pipeline.documents.images_lock import LockedImage
+from agent_pipeline.sandbox.images import build, locks, recipe
+from agent_pipeline.sandbox.images.store import Store
+
+pytestmark = pytest.mark.containers
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def silent(_: str) -> None:
+    """Progress that nobody looks at."""
+
+
+def fresh(folder: Path) -> Config:
+    return dataclasses.replace(configuration.load(), cache_dir=folder)
+
+
+def outdated(config: Config, locked: LockedImage | None) -> locks.OutdatedLockError:
+    """Make the image from nothing, with a lock that cannot be right."""
+    with pytest.raises(locks.OutdatedLockError) as caught:
+        build.make(config, recipe.load("python"), locked, silent)
+    return caught.value
+
+
+def test_two_builds_from_nothing_are_one_image_and_a_moved_mirror_is_named(tmp_path: Path) -> None:
+    """Two empty caches, two bootstraps at the same time: one without a lock, one with a lock of another time."""
+    configs = [fresh(tmp_path / name) for name in ("one", "two")]
+    shipped = locks.shipped("python")
+    assert shipped is not None
+    old = LockedImage("f" * 64, {**shipped.packages, "libc6": "2.36-9+deb12u1", "left-behind": "1"})
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(outdated, configs, [None, old])
+    assert first.made == second.made
+    assert {"python3", "git", "libc6"} <= set(first.made.packages)
+    assert "has no lock" in first.message
+    assert "left-behind 1 -> no longer needed; libc6 2.36-9+deb12u1 -> 2.36" in second.message
+    for config in configs:
+        assert [image.identity for image in Store(config).list()] == [first.made.identity]
+        assert list(config.images.glob(".staging-*")) == []
+    assert locks.relocked(configs[1], second.ingredients, old) is None
+    assert locks.relock(configs[1], second) == second.made
+    assert locks.relocked(configs[1], second.ingredients, old) == second.made
+    assert build.make(configs[0], first.ingredients, first.made, silent) == first.made, "now it is the locked one"
+
+
+def test_the_shipped_lock_is_of_this_recipe() -> None:
+    """Whoever changes the recipe or a file that it copies in also runs `python ci/relock.py`."""
+    config, lines = configuration.load(), list[str]()
+    shipped = locks.shipped("python")
+    assert shipped is not None
+    made, image = build.ensure(config, "python", lines.append)
+    if made.packages == shipped.packages:
+        assert made.identity == shipped.identity
+    else:
+        assert any("relocked" in line for line in lines), "another image was used without saying so"
+    assert Store(config).require("python", made) == image
+
+
+BUILD = """
+import sys
+import time
+from pathlib import Path
+from agent_pipeline.config import Config
+from agent_pipeline.sandbox.images import build
+folder = Path(sys.argv[1])
+config = Config(folder, folder, folder, None, None, None, None)
+build.build(config, "python", lambda line: print(line, flush=True), relock=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_leaves_no_image_no_mount_and_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    builder = subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    assert builder.stdout is not None
+    for line in builder.stdout:
+        if "extracting" in line or "installing" in line:
+            break
+    builder.send_signal(number)
+    builder.wait(timeout=30)
+    builder.stdout.close()
+    assert builder.returncode != 0
+    images = tmp_path / "images"
+    end = time.monotonic() + 10
+    while running_below(tmp_path) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert running_below(tmp_path) == []
+    if number == signal.SIGINT:
+        assert list(images.glob(".staging-*")) == []
+    else:  # nobody could clean up: the next writer does
+        with Store(fresh(tmp_path)).staging():
+            assert len(list(images.glob(".staging-*"))) == 1
+    assert Store(fresh(tmp_path)).list() == ()
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text(encoding="utf-8")
+
+
+def running_below(folder: Path) -> list[int]:
+    """Processes of ours: those whose command line names the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
