@@ -95,7 +95,7 @@ def _named(where: str) -> Iterator[None]:
     try:
         yield
     except SchemaError as error:
-        hint = "restore it from an older commit of the protected branch"
+        hint = error.hint or "restore it from an older commit of the protected branch"
         raise SchemaError(f"{where}: {error.message}", hint=hint) from error
 
 
@@ -108,11 +108,13 @@ def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime, *, trial: bo
         root = load_root(chain, pin=anchor.root_digest, now=now)
     with _named(f"{IMAGES_PATH} in {commit[:12]}"):
         locks = ImagesLock.from_json(images)
+    with _named(f"{POLICY_PATH} in {commit[:12]}"):
+        policy = load_policy(policy_bytes)
     return Landed(
         anchor=anchor,
         commit=commit,
         policy_bytes=policy_bytes,
-        policy=load_policy(policy_bytes),
+        policy=policy,
         root=root,
         root_versions=chain,
         images=locks,

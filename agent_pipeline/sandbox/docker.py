@@ -50,7 +50,9 @@ class Docker:
 
     @cached_property
     def _info(self) -> dict[str, Any]:
-        info: dict[str, Any] = _asking(self._client.info)
+        client = _connect(_ENDING)  # with the short patience: an engine that says nothing is none
+        with contextlib.closing(client):
+            info: dict[str, Any] = _asking(client.api.info)
         return info
 
     def available(self) -> str | None:

@@ -131,7 +131,8 @@ def test_a_repository_that_is_not_set_up(desk: Desk) -> None:
 def test_a_policy_that_is_malformed(desk: Desk, old: str, new: str, word: str) -> None:
     desk.edit_policy((old, new))
     for argv in (request_line("pass"), ("list",), ("policy", "check")):
-        refused(desk.run(*argv), 1, word)
+        refused(desk.run(*argv), 1, word, "policy")
+    refused(desk.run("list"), 1, POLICY)
 
 
 def protected_remote(desk: Desk) -> Path:
