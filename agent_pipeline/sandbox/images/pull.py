@@ -6,7 +6,6 @@ right.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 
 from agent_pipeline.errors import RejectedError, UnavailableError
@@ -30,7 +29,7 @@ def pull(store: Store, reference: str, identity: str, progress: Callable[[str], 
         client = docker.from_env(timeout=_SECONDS)
         try:
             pulled = client.images.pull(reference)
-            with tempfile.TemporaryFile(dir=store.folder) as file:
+            with store.staging() as folder, (folder / "pulled.tar").open("w+b") as file:
                 for chunk in pulled.save(chunk_size=1 << 20):
                     file.write(chunk)
                 image = archive.read(store, file)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
 from agent_pipeline import config as configuration
@@ -14,7 +16,7 @@ from agent_pipeline.config import Config
 from agent_pipeline.sandbox import engines
 from agent_pipeline.sandbox.contract import Engine, Image
 from agent_pipeline.sandbox.images import archive, build
-from agent_pipeline.sandbox.images.store import remove
+from agent_pipeline.sandbox.images.store import Store, remove
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +29,16 @@ def cache() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def config(cache: Path) -> Config:
-    return dataclasses.replace(configuration.load(), cache_dir=cache)
+def config(cache: Path) -> Iterator[Config]:
+    """The machine's configuration with a cache of our own; what tests derive is taken away from the engine too."""
+    config = dataclasses.replace(configuration.load(), cache_dir=cache)
+    yield config
+    client = docker.from_env()
+    for image in Store(config).list():
+        if image.base is not None:
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                client.images.remove(f"agent-pipeline:{image.identity}", force=True)
+    client.close()
 
 
 @pytest.fixture(scope="module")
