@@ -143,11 +143,11 @@ class _Harvester:
 
     def _untracked(self, name: bytes, path: bytes, *, folder: bool) -> bool:
         """Return True when a path that the base does not have needs no further look: refused or ignored."""
-        text = os.fsdecode(name)
+        text = _shown(name)
         if paths.is_git_directory(text):
             self._refuse(path, "it is a Git directory or points to one; it is not read")
         elif self.ignored.match(path, folder=folder):
-            self.left.append(paths.visible(os.fsdecode(path)) + ("/" if folder else ""))
+            self.left.append(paths.visible(_shown(path)) + ("/" if folder else ""))
         elif (reason := paths.reason_against(text)) is not None:
             self._refuse(path, reason)
         else:
@@ -189,14 +189,14 @@ class _Harvester:
         if entry is not None and entry.mode == mode and reading.blob_id(content) == entry.oid:
             return
         try:
-            paths.check(os.fsdecode(path))
+            paths.check(_shown(path))
         except PathError as error:
             self._refuse(path, error.message)
             return
         self.total += len(content)
         if self.total > self.max_bytes:
             self._too_large(path)
-        self.puts[os.fsdecode(path)] = Put(content, mode)
+        self.puts[_shown(path)] = Put(content, mode)
         self._bound()
 
     def _same_large(self, file: int, entry: Entry, size: int) -> bool:
@@ -204,7 +204,7 @@ class _Harvester:
 
     def _too_large(self, path: bytes) -> None:
         raise PolicyError(
-            f"the changed files have more than {self.max_bytes} bytes (`{paths.visible(os.fsdecode(path))}`)",
+            f"the changed files have more than {self.max_bytes} bytes (`{paths.visible(_shown(path))}`)",
             hint="build output belongs into the ignore patterns (`paths.ignore` in the policy, or .gitignore)",
         )
 
@@ -216,7 +216,12 @@ class _Harvester:
             )
 
     def _refuse(self, path: bytes, reason: str) -> None:
-        self.refusals.append((paths.visible(os.fsdecode(path)), reason))
+        self.refusals.append((paths.visible(_shown(path)), reason))
+
+
+def _shown(path: bytes) -> str:
+    """Return the name as Git has it, UTF-8 whatever the locale; other bytes become surrogates."""
+    return path.decode("utf-8", "surrogateescape")
 
 
 def _text(path: bytes) -> str | None:
