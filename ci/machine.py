@@ -10,7 +10,6 @@ import ctypes.util
 import http.client
 import importlib.util
 import os
-import shlex
 import shutil
 import socket
 import subprocess  # noqa: TID251 - the package with its own door to processes is not installed yet
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 ENGINE_SECONDS = 30
-DOCKER_LOG = Path("/var/log/agent-pipeline-dockerd.log")
+DOCKER_LOG = Path(__file__).resolve().parent.parent / ".cache" / "dockerd.log"
 DEFAULT_SOCKET = "/var/run/docker.sock"
 HTTP_OK = 200
 
@@ -162,50 +161,54 @@ def engine() -> str:
     if shutil.which("dockerd") and os.geteuid() == 0:
         if not agreed("start the Docker engine"):
             why = "the Docker engine was not to be started"
-        elif start_docker():
-            say("engine", "docker: started")
-            return "docker"
         else:
-            why = f"the Docker engine does not start ({tail(DOCKER_LOG)})"
+            failure = start_docker()
+            if failure is None:
+                say("engine", "docker: started")
+                return "docker"
+            why = f"the Docker engine does not start ({failure})"
     if shutil.which("bwrap") is None:
         raise Stopped(f"{why}, and bubblewrap is not installed; as root: apt-get install docker.io bubblewrap")
     say("engine", f"bubblewrap: {why}")
     return "bubblewrap"
 
 
-def start_docker() -> bool:
-    """Start the Docker engine, by the init system if there is one, and wait until it answers."""
+def start_docker() -> str | None:
+    """Start the Docker engine, by the init system if there is one. Return None when it answers, else why it does not."""
     say("engine", "starting the Docker engine")
     if Path("/run/systemd/system").is_dir():
-        quietly(["systemctl", "start", "docker"])
-        process = None
-    else:
-        with DOCKER_LOG.open("ab") as log:
-            process = subprocess.Popen(  # it outlives setup on purpose: it is the machine's engine from now on
-                [shutil.which("dockerd") or "dockerd"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-            )
+        done = quietly(["systemctl", "start", "docker"])
+        return wait_for_docker(None) if done.returncode == 0 else complaint(done.stdout)
+    DOCKER_LOG.parent.mkdir(exist_ok=True)
+    with DOCKER_LOG.open("wb") as log:
+        process = subprocess.Popen(  # it outlives setup on purpose: it is the machine's engine from now on
+            [shutil.which("dockerd") or "dockerd"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    return wait_for_docker(process)
+
+
+def wait_for_docker(process: subprocess.Popen[bytes] | None) -> str | None:
+    """Wait until the engine answers; one of ours that does not is ended."""
     end = time.monotonic() + ENGINE_SECONDS
     while time.monotonic() < end and (process is None or process.poll() is None):
         if docker_reachable():
-            return True
+            return None
         time.sleep(0.2)
-    if process is not None and process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
-    return False
-
-
-def tail(path: Path) -> str:
-    """Return the last complaint of a log, for one line."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    if process is None:
         return "`journalctl -u docker` says why"
-    complaints = [line for line in lines[-30:] if "level=error" in line or "failed" in line] or lines[-1:]
-    return shlex.quote(complaints[-1][-400:]) if complaints else "it says nothing"
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    return complaint(DOCKER_LOG.read_text(encoding="utf-8", errors="replace"))
+
+
+def complaint(said: str) -> str:
+    """Return the last complaint of what an engine said, for one line."""
+    lines = said.splitlines()[-30:]
+    complaints = [line for line in lines if "level=error" in line or "failed" in line] or lines
+    return complaints[-1][-400:] if complaints else "it says nothing"
