@@ -131,8 +131,10 @@ class _Done:
 
 def _run(clone: Clone, remote: str, args: Sequence[str]) -> _Done:
     """Run git through GitPython with the user's environment, on this clone and no other."""
-    import git  # noqa: PLC0415 - slow to import, and only needed by commands that talk to a remote
-
+    try:
+        import git  # noqa: PLC0415 - slow to import, and only needed by commands that talk to a remote
+    except ImportError as error:  # GitPython's word for: there is no git program
+        raise GitError(f"cannot run git: {error}", hint="install git, or run `agent-pipeline doctor`") from error
     if clone.remote_url(remote).startswith("ext::"):
         raise UsageError(f"the remote `{remote}` would run a command (ext::)", hint="give it an ssh, https or file URL")
     command = git.Git("/")

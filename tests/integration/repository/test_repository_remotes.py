@@ -291,3 +291,17 @@ def test_a_push_that_was_cut_off_before_it_arrived(ada: Project, bare: Path, tmp
     assert (tmp_path / "cut").exists()
     assert LOG not in remote_refs(bare)
     assert ada.clone.ref(LOG) is None
+
+
+def test_without_the_git_program_it_says_so(ada: Project) -> None:
+    script = (
+        "import sys; from pathlib import Path; from agent_pipeline.repository import remotes, git;"
+        "from agent_pipeline.repository.clone import Clone; from agent_pipeline.errors import UnavailableError\n"
+        "for call in (lambda c: remotes.fetch(c, 'origin'), lambda c: git.git(c, 'version')):\n"
+        "    try: call(Clone.discover(Path(sys.argv[1])))\n"
+        "    except UnavailableError as error: print(error.hint)\n"
+    )
+    env = {"PATH": "/nonexistent", "PYTHONPATH": str(Path.cwd())}
+    done = process.run([sys.executable, "-c", script, str(ada.folder)], env=env)
+    assert done.ok, done.explain()
+    assert done.stdout.count(b"install") == 2
