@@ -174,7 +174,7 @@ def engine() -> str:
 
 
 def start_docker() -> str | None:
-    """Start the Docker engine, by the init system if there is one. Return None when it answers, else why it does not."""
+    """Start the engine, by the init system if there is one. Return None when it answers, else why it does not."""
     say("engine", "starting the Docker engine")
     if Path("/run/systemd/system").is_dir():
         done = quietly(["systemctl", "start", "docker"])
