@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import Any
 
@@ -52,6 +53,8 @@ def _asserted(document: dict[str, Any]) -> list[str]:
         return []
     usage = document["usage"] or {}
     engine = document["engine"] + (f" {document['model']}" if document["model"] else "")
+    if document["command"]:
+        engine += f": {' '.join(shlex.join(document['command']).split())[:80]}"
     if document["engine"] == "recorded":
         engine += " (a recording was played; no model was asked)"
     lines = ["", "asserted by the runner", f"          engine       {engine}"]
