@@ -138,11 +138,7 @@ def _project_files(place: Place) -> dict[str, bytes]:
     found = {}
     for entry in trees.entries(place.clone, place.clone.tree(place.base)):
         path = entry.path.decode("utf-8", "surrogateescape")
-        name = path.rsplit("/", 1)[-1]
-        wanted = path in PROJECT_FILES or (
-            "requirement" in name and name.endswith((".txt", ".in")) and path.count("/") <= 1
-        )
-        if wanted and entry.mode.startswith("100"):
+        if discovery.candidate(path) and entry.mode.startswith("100"):
             found[path] = place.clone.blob(entry.oid)
     return found
 

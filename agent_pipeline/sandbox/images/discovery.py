@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from agent_pipeline.errors import UsageError
+from agent_pipeline.sandbox.images import poetry
 
 _GROUPS: Final = ("test", "tests", "testing", "dev")
 _FILE: Final = re.compile(
@@ -30,6 +31,13 @@ _FILE: Final = re.compile(
 _MAX_DEPTH: Final = 8
 # What a backend needs for an editable install and does not state as a requirement of the build.
 _EDITABLE: Final = {"hatchling": "editables"}
+
+_STATED: Final = ("pyproject.toml", "setup.cfg", "setup.py")
+
+
+def candidate(path: str) -> bool:
+    """Whether `discover` may want the file at `path`, relative to the project's root."""
+    return path in _STATED or (path.endswith((".txt", ".in")) and path.count("/") <= 1)
 
 
 def discover(files: Mapping[str, bytes]) -> tuple[str, ...]:
@@ -116,6 +124,9 @@ def _pyproject(files: Mapping[str, bytes], own: _Own) -> Iterator[Requirement]:
     texts += _extras(_table(project, "optional-dependencies"), project.get("name"))
     for name in _GROUPS:
         texts += _group(_table(document, "dependency-groups"), name, 0)
+    legacy = _table(_table(document, "tool"), "poetry")
+    own.add(legacy.get("name"))
+    texts += poetry.requirements(legacy, _GROUPS)
     for text in texts:
         yield _requirement(text, path)
     dynamic = _table(_table(_table(document, "tool"), "setuptools"), "dynamic")

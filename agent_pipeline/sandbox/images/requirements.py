@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 from agent_pipeline import process
 from agent_pipeline.errors import RejectedError, UnavailableError, UsageError
 from agent_pipeline.sandbox.images import target
-from agent_pipeline.sandbox.images.discovery import discover
+from agent_pipeline.sandbox.images.discovery import candidate, discover
 
 Progress = Callable[[str], None]
 SECONDS: Final = 900
@@ -240,4 +240,4 @@ def _pip(arguments: list[str]) -> None:
     )
 
 
-__all__ = ["Pinned", "discover", "fetch", "read", "resolve", "write"]
+__all__ = ["Pinned", "candidate", "discover", "fetch", "read", "resolve", "write"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import images
 
 from agent_pipeline.errors import RejectedError, UnavailableError, UsageError
-from agent_pipeline.sandbox.images import requirements, target
+from agent_pipeline.sandbox.images import poetry, requirements, target
 from agent_pipeline.sandbox.images.requirements import Pinned, discover
 
 HASH = "a" * 64
@@ -139,9 +139,75 @@ def test_requirements_files_are_followed_among_the_given_files() -> None:
     assert discover(files) == ("a==1", "b", 'c; sys_platform == "linux"', "pytest>=7")
 
 
+def test_every_file_that_is_read_is_a_candidate() -> None:
+    wanted = (
+        "pyproject.toml",
+        "setup.py",
+        "setup.cfg",
+        "requirements.txt",
+        "requirements/base.txt",
+        "dev-requirements.in",
+    )
+    assert all(requirements.candidate(path) for path in wanted)
+    assert not any(requirements.candidate(path) for path in ("src/x.py", "a/b/requirements.txt", "docs/conf.py"))
+
+
 def test_dynamic_requirements_of_setuptools_are_followed() -> None:
     text = b"[project]\nname='x'\n[tool.setuptools.dynamic]\ndependencies = {file = ['deps.txt']}\n"
     assert discover({"pyproject.toml": text, "deps.txt": b"idna\n"}) == ("idna", "pytest")
+
+
+def test_poetrys_own_tables_are_read() -> None:
+    text = b"""
+[tool.poetry]
+name = "own"
+[tool.poetry.dependencies]
+python = "^3.8"
+requests = "^2.13.0"
+tomli = {version = ">=1.1.0,<3", python = "<3.11"}
+fast = {version = "*", optional = true}
+slow = {version = "1.0", optional = true, extras = ["x", "y"]}
+many = [
+  {version = "~1.2", markers = "sys_platform == 'linux'"},
+  {version = "^0.2.3", markers = "sys_platform == 'win32'"},
+]
+[tool.poetry.extras]
+test = ["slow"]
+[tool.poetry.group.dev.dependencies]
+pytest = "^7 || ^8"
+[build-system]
+requires = ["poetry-core"]
+"""
+    assert discover({"pyproject.toml": text}) == (
+        'many<0.3,>=0.2.3; sys_platform == "win32"',
+        'many<1.3,>=1.2; sys_platform == "linux"',
+        "poetry-core",
+        "pytest<9,>=8",
+        "requests<3,>=2.13.0",
+        "slow[x,y]==1.0",
+        'tomli<3,>=1.1.0; python_full_version < "3.11"',
+    )
+
+
+@pytest.mark.parametrize(
+    ("constraint", "meant"),
+    [
+        ("*", ""),
+        ("^1.2.3", ">=1.2.3,<2"),
+        ("^0.2.3", ">=0.2.3,<0.3"),
+        ("^0.0.3", ">=0.0.3,<0.0.4"),
+        ("^0", ">=0,<1"),
+        ("~1.2.3", ">=1.2.3,<1.3"),
+        ("~1", ">=1,<2"),
+        ("~=1.4", "~=1.4"),
+        (">= 1.0, < 2", ">=1.0,<2"),
+        (">=1.0 <2", ">=1.0,<2"),
+        ("1.5.*", "==1.5.*"),
+        ("^2.0b1", ">=2.0b1,<3"),
+    ],
+)
+def test_poetrys_constraints_mean_what_poetry_says(constraint: str, meant: str) -> None:
+    assert poetry.specifier(constraint) == meant
 
 
 @pytest.mark.parametrize(
@@ -157,6 +223,9 @@ def test_dynamic_requirements_of_setuptools_are_followed() -> None:
         ({"requirements.txt": b"\xff\xfe"}, "UTF-8"),
         ({"pyproject.toml": b"[project"}, "pyproject.toml"),
         ({"pyproject.toml": b"[project]\ndependencies=['x @ file:///etc/passwd']"}, "file:///etc/passwd"),
+        ({"pyproject.toml": b"[tool.poetry.dependencies]\nx = {git = 'https://example.org/x'}"}, "`x`"),
+        ({"pyproject.toml": b"[tool.poetry.dependencies]\nx = {path = '../x'}"}, "`x`"),
+        ({"pyproject.toml": b"[tool.poetry.dependencies]\nx = '^nonsense'"}, "nonsense"),
         ({"pyproject.toml": b"[dependency-groups]\ndev=[{include-group='dev'}]"}, "includes itself"),
         ({"setup.cfg": b"no section\n"}, "setup.cfg"),
     ],
