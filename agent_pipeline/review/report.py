@@ -15,13 +15,14 @@ from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import levels
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.form import to_plain
-from agent_pipeline.documents.replay_result import ReplayResult
+from agent_pipeline.documents.replay_result import PREDICATE_TYPE, ReplayResult
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import Summary
 from agent_pipeline.documents.verification import FAILED, UNKNOWN, Verification
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import records
-from agent_pipeline.repository.dossier import REPLAY_REPORT, Dossier, open_dossier, report_path
+from agent_pipeline.repository.dossier import TEST_RESULT, Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review import evidence
@@ -47,14 +48,15 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     if number is None:
         return document | {"next": next_step(state.word, record.id, desk.landed.root, ())}
     dossier = open_dossier(record, number)
+    result = _replayed(dossier, desk.landed.root)
     decision = evidence.decide_landing(desk, dossier, now, merger=_any_merger(desk))
     missing = tuple(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
     if state.word == "merged":
         missing = ()
     return (
         document
-        | _asserted(dossier)
-        | _seen(dossier, decision, merged=state.word == "merged")
+        | _asserted(dossier, result)
+        | _seen(result, decision, merged=state.word == "merged")
         | {
             "proofs": list(decision.proofs) or _merged_proofs(dossier, state),
             "persons": len(_people(dossier, desk)),
@@ -100,7 +102,7 @@ def _asked(record: Record, state: State) -> dict[str, Any]:
     }
 
 
-def _asserted(dossier: Dossier) -> dict[str, Any]:
+def _asserted(dossier: Dossier, result: ReplayResult | None) -> dict[str, Any]:
     facts = dossier.provenance
     finished, started = clock.parse_rfc3339(facts.finished), clock.parse_rfc3339(facts.started)
     return {
@@ -112,24 +114,29 @@ def _asserted(dossier: Dossier) -> dict[str, Any]:
         "command": list(facts.command.argv) if facts.command is not None else None,
         "summary": dossier.proposal.summary,
         "usage": to_plain(facts.usage),
-        "timings": {"run": int((finished - started).total_seconds()), "replay": _replay_seconds(dossier)},
+        "timings": {
+            "run": int((finished - started).total_seconds()),
+            "replay": sum(run.seconds for run in result.runs) if result is not None else None,
+        },
         "sandbox": to_plain(facts.sandbox),
     }
 
 
-def _replayed(dossier: Dossier) -> ReplayResult | None:
-    data = dossier.record.read(report_path(dossier.number, REPLAY_REPORT))
-    return ReplayResult.from_json(data, max_bytes=16 << 20) if data is not None else None
+def _replayed(dossier: Dossier, root: TrustRoot) -> ReplayResult | None:
+    """Return the replay that CI signed for this very statement; the record's unsigned reports are not believed."""
+    for data in dossier.of(TEST_RESULT):
+        try:
+            signed = statements.read(data, root, PREDICATE_TYPE, "ci")
+            result = ReplayResult.from_dict(signed.statement.predicate.get("x-agent-pipeline"))
+        except RejectedError:
+            continue
+        if result.statement == dossier.statement:
+            return result
+    return None
 
 
-def _replay_seconds(dossier: Dossier) -> int | None:
-    result = _replayed(dossier)
-    return sum(run.seconds for run in result.runs) if result is not None else None
-
-
-def _seen(dossier: Dossier, decision: Verification, *, merged: bool) -> dict[str, Any]:
+def _seen(result: ReplayResult | None, decision: Verification, *, merged: bool) -> dict[str, Any]:
     """Return the checks: what CI replayed and signed, and of the verification done just now what did not pass."""
-    result = _replayed(dossier)
     checks = [to_plain(check) for check in result.checks] if result is not None else []
     if not merged:  # what is merged is consumed: the verifier would refuse to land it again
         checks += [to_plain(check) for check in decision.checks if check.outcome == FAILED and not waits(check.name)]
