@@ -15,6 +15,6 @@ The pipeline in ten lines (`pipeline.py` holds the order)::
     merge     merge                  what was approved, and nothing else
 """
 
-from agent_pipeline.config import VERSION as __version__  # noqa: N811 - the name that tools look for
+from agent_pipeline.version import VERSION as __version__  # noqa: N811 - the name that tools look for
 
 __all__ = ["__version__"]

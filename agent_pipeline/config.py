@@ -12,8 +12,9 @@ from pathlib import Path
 
 import platformdirs
 
+from agent_pipeline.version import VERSION as VERSION  # noqa: PLC0414 - what is running is part of the configuration
+
 APP = "agent-pipeline"
-VERSION = "0.1.0"
 
 VARIABLES = {
     "AGENT_PIPELINE_ROOT": "CI's anchor: `sha256:<digest of the first trust root>`",

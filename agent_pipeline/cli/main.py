@@ -8,8 +8,8 @@ import click
 
 from agent_pipeline.cli.lazy import LazyGroup
 from agent_pipeline.cli.output import Output
-from agent_pipeline.config import VERSION
 from agent_pipeline.errors import UsageError
+from agent_pipeline.version import VERSION
 
 COMMANDS = {
     "init": ("init:init", "Set up this repository."),
