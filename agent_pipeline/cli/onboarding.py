@@ -15,7 +15,7 @@ from agent_pipeline.documents.schema import data_folder
 from agent_pipeline.errors import CheckError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.policy import starter
-from agent_pipeline.replay.checks import Bench, Ran, run_check
+from agent_pipeline.replay.checks import NOT_THERE, Bench, Ran, run_check
 from agent_pipeline.repository import remotes, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.version import base_version
@@ -197,6 +197,12 @@ def _started(start: starter.Start, ran: Ran) -> starter.Start:
     run = ran.run
     if run.code is None:
         raise CheckError(f"`{' '.join(start.check)}` did not end in time", hint="give a faster check with --test")
+    if run.code in NOT_THERE and not run.reported:
+        said = run.output.strip()[-300:]
+        raise UsageError(
+            f"`{start.check[0]}` is not there or cannot run in the sandbox: {said}",
+            hint="name what it comes from in the requirements files, or give another check with --test",
+        )
     if run.code == NO_TESTS and not run.passed and not run.failed:
         raise UsageError("no tests were found", hint="say how this project is tested: agent-pipeline init --test 'CMD'")
     if run.code != 0 and not (run.reported and run.failed and run.passed):

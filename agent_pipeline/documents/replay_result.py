@@ -22,12 +22,12 @@ class Run:
     check: str
     on: str  # result, tests-on-base, base-tests
     tree: str
-    code: int | None
     seconds: int
     passed: int
     failed: tuple[str, ...]
     reported: bool  # whether our reporter wrote a complete report
     output: str  # the end of what the check said
+    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from agent_pipeline.sandbox.contract import UID, Bounds, CommandResult, Engine, 
 from agent_pipeline.workspace import create
 
 REPORT_PATH = "/tmp/agent-pipeline-report.jsonl"  # noqa: S108 - inside the sandbox, on a tmpfs of its own
-_NOT_THERE = (126, 127)
+NOT_THERE = (126, 127)
 _PYTEST_TESTS_FAILED = 1
 _SPARE_SECONDS = 60
 
@@ -92,7 +92,7 @@ def run_check(bench: Bench, name: str, on: str, tree: str) -> Ran:
     ):
         setup_error = set_up(sandbox, bench.policy)
         if setup_error is not None:
-            failed = Run(name, on, tree, None, 0, 0, (), reported=False, output=setup_error[-4000:])
+            failed = Run(name, on, tree, 0, 0, (), reported=False, output=setup_error[-4000:])
             return Ran(failed, report.EMPTY, sandbox.facts, setup_error)
         done = sandbox.run(check.run, seconds=check.seconds, env={"AGENT_PIPELINE_REPORT": REPORT_PATH})
         tests = _read_report(sandbox)
@@ -133,7 +133,7 @@ def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:  # noqa: PLR0911 - 
         return Check(name, FAILED, ran.setup_error[-1500:])
     if run.code is None:
         return Check(name, FAILED, f"killed: it ran out of its {check.seconds} seconds or said too much")
-    if run.code in _NOT_THERE and not run.reported:
+    if run.code in NOT_THERE and not run.reported:
         return Check(name, UNKNOWN, f"`{check.run[0]}` is not there or cannot run in the sandbox: {run.output[-300:]}")
     new = [test for test in run.failed if test not in check.known_failures]
     if run.code == 0 and not run.failed:

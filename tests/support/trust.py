@@ -374,7 +374,7 @@ class Maker:
                 backend="docker",
                 posture="7" * 64,
                 checks=tuple(Check(name, PASSED, "as it should be") for name in names),
-                runs=(Run("full", "result", TREE, 0, 5, 3, (), reported=True, output=""),),
+                runs=(Run("full", "result", TREE, 5, 3, (), reported=True, output="", code=0),),
             )
         )
 
