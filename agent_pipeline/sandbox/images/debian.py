@@ -67,6 +67,7 @@ def _command(recipe: ImageRecipe, preferences: Path, target: Path) -> list[str]:
         f"--mode={mode}",
         "--format=tar",
         "--variant=essential",
+        *([f"--keyring={_KEYRING}"] if _KEYRING.exists() else []),
         f"--include={','.join(recipe.packages)}",
         '--aptopt=Apt::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"',
