@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,9 +50,10 @@ def bootstrap(recipe: ImageRecipe, pins: Mapping[str, str], folder: Path, progre
 
 
 def _outer() -> list[str]:
-    """Return what goes before mmdebstrap: it ends with us, and as root its mounts and processes end with it."""
-    ends_with_us = ["setpriv", "--pdeathsig", "KILL"]
-    return [*ends_with_us, *(("unshare", "--mount", "--pid", "--fork", "--kill-child") if os.geteuid() == 0 else ())]
+    """Return what goes before mmdebstrap: when we die it ends, as root at once with all its mounts and processes."""
+    if os.geteuid() == 0:
+        return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    return ["setpriv", "--pdeathsig", "TERM"]  # it cleans up after itself once its present stage is over
 
 
 def _command(recipe: ImageRecipe, preferences: Path, target: Path) -> list[str]:
@@ -108,7 +110,8 @@ def _stream(argv: list[str], folder: Path, progress: Progress) -> None:
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
         "HOME": "/nonexistent",
-        "TMPDIR": str(folder),
+        # Without root it works as other users, who may not come through the caller's home directory.
+        "TMPDIR": str(folder) if os.geteuid() == 0 else tempfile.gettempdir(),
         "SOURCE_DATE_EPOCH": str(EPOCH),
         **process.inherited(*_NETWORK),
     }
