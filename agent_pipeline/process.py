@@ -12,14 +12,16 @@ import shutil
 import signal
 import subprocess  # noqa: TID251 - the one place
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from agent_pipeline.errors import UnavailableError
 
 _READ = 65536
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Process = subprocess.Popen[bytes]
 
@@ -171,6 +173,52 @@ def spawn(
             f"cannot start `{argv[0]}`: {error.strerror or error}",
             hint=f"install the program that provides `{argv[0]}`, or run `agent-pipeline doctor`",
         ) from error
+
+
+# Costs a millisecond; what it may have to start comes only once we are dead: `read` fails at the pipe's end.
+_WATCHER = 'read -r done || exec "$@"'
+
+
+@contextlib.contextmanager
+def when_killed(argv: Sequence[str], *, env: Mapping[str, str]) -> Iterator[None]:
+    """Have `argv` run if we die in the block, even by `kill -9`; when the block is left alive, it is forgotten."""
+    watcher = spawn(["sh", "-c", _WATCHER, "agent-pipeline-watcher", *argv], env=env)
+    assert watcher.stdin is not None and watcher.stdout is not None  # noqa: S101, PT018
+    try:
+        yield
+    finally:
+        with held_back():
+            with contextlib.suppress(OSError):
+                watcher.stdin.write(b"done\n")
+                watcher.stdin.flush()
+            watcher.wait()
+            for pipe in (watcher.stdin, watcher.stdout):
+                pipe.close()
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Run the block to its end; an interrupt that arrives meanwhile takes effect right after it.
+
+    For what must not be cut in two, and is short. In another thread than the main one nothing is done: signals do not
+    interrupt there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    before = {number: signal.signal(number, remember) for number in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def interactive(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> int:

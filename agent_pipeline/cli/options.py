@@ -55,7 +55,8 @@ def _called(function: Callable[..., Any], out: Output, kwargs: dict[str, Any]) -
 
 def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     """Run a command and return its exit code. Every error is said with advice; a traceback only with `debug`."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
     try:
         code = call()
     except AgentPipelineError as error:
@@ -86,7 +87,7 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
-    """End on SIGTERM as on Ctrl-C, so that everything is cleaned up."""
+    """End on SIGTERM, and when the terminal goes, as on Ctrl-C: so that everything is cleaned up."""
     del number, frame
     raise KeyboardInterrupt
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from agent_pipeline import process
 from agent_pipeline.attestation import drafts
 from agent_pipeline.cli.onboarding import Place
 from agent_pipeline.documents import strict
@@ -72,9 +73,10 @@ def _publish(place: Place, new: str, *, push: bool) -> tuple[str, bool]:
             update = RefUpdate(landed.SETUP_BRANCH, place.clone.ref(remotes.tracking(remote, landed.SETUP_BRANCH)), new)
             records.publish(place.clone, [update], remote=remote)
             return landed.SETUP_BRANCH, True
-    records.publish(place.clone, [RefUpdate(place.branch, place.base, new)], remote=None)
-    if place.clone.worktree is not None:
-        worktree.update(place.clone, place.base, new)
+    with process.held_back():
+        records.publish(place.clone, [RefUpdate(place.branch, place.base, new)], remote=None)
+        if place.clone.worktree is not None:
+            worktree.update(place.clone, place.base, new)
     if remote is not None:
         remotes.fetch(place.clone, remote)
     return place.branch, False

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from agent_pipeline import clock
+from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
 from agent_pipeline.attestation import drafts, keys
 from agent_pipeline.cli import desk as desks
@@ -200,11 +200,12 @@ def land_directly(desk: Desk, branch: str, old: str, new: str) -> None:
     checked_out = desk.clone.worktree is not None and desk.clone.head_ref() == branch
     follow = checked_out and desk.clone.ref(branch) == old and not worktree.can_update(desk.clone, old, new)
     update = RefUpdate(branch, old, new)
-    records.publish(desk.clone, [update], remote=desk.remote)
-    if follow:
-        if desk.remote is not None:
-            refs.update(desk.clone, [update])
-        worktree.update(desk.clone, old, new)
+    with process.held_back():
+        records.publish(desk.clone, [update], remote=desk.remote)
+        if follow:
+            if desk.remote is not None:
+                refs.update(desk.clone, [update])
+            worktree.update(desk.clone, old, new)
 
 
 trust = group(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent_pipeline import clock
+from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
 from agent_pipeline.audit import entries
 from agent_pipeline.audit import log as audit_log
@@ -62,9 +62,10 @@ def merge(desk: Desk, dossier: Dossier, decision: Verification, staged: str, han
         logged,
         _attested(desk, dossier, summary, now),
     ]
-    records.publish(desk.clone, updates, remote=desk.remote)
-    if desk.remote is None and _checked_out(desk) == target:
-        worktree.update(desk.clone, old, new)
+    with process.held_back():  # a branch that moved without its files would look as if they had been changed back
+        records.publish(desk.clone, updates, remote=desk.remote)
+        if desk.remote is None and _checked_out(desk) == target:
+            worktree.update(desk.clone, old, new)
     return Merged(target, old, new)
 
 

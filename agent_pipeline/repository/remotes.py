@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agent_pipeline import clock
+from agent_pipeline import clock, process
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import GitError, RejectedError, UsageError
 from agent_pipeline.repository.clone import Clone
@@ -141,13 +141,15 @@ def _run(clone: Clone, remote: str, args: Sequence[str]) -> _Done:
     command.update_environment(**_environment(clone))
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     try:
-        code, stdout, stderr = command.execute(
-            ["git", *settings, *args],
-            with_extended_output=True,
-            with_exceptions=False,
-            stdout_as_string=False,
-            kill_after_timeout=SECONDS,
-        )
+        # A terminal's Ctrl-C reaches git itself, which ends and takes its locks with it; then it reaches us.
+        with process.held_back():
+            code, stdout, stderr = command.execute(
+                ["git", *settings, *args],
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                kill_after_timeout=SECONDS,
+            )
     except (git.GitError, OSError) as error:
         raise GitError(f"cannot run git: {error}", hint="install git, or run `agent-pipeline doctor`") from error
     return _Done(int(code), _text(stdout), _text(stderr))

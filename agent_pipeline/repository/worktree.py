@@ -89,7 +89,8 @@ def update(clone: Clone, old: str, new: str) -> None:
             + ", ".join(in_the_way[:5]),
             hint=f"keep them with `git stash`, run `git read-tree -m -u {old[:12]} {new[:12]}`, then `git stash pop`",
         )
-    done = _read_tree(clone, worktree, old, new)
+    with process.held_back():  # cut in two it would leave half of the files
+        done = _read_tree(clone, worktree, old, new)
     if not done.ok:
         raise GitError(f"Git could not update the files in {worktree}: {done.explain()}", hint="see `git status`")
 

@@ -23,8 +23,6 @@ from agent_pipeline.errors import StorageError
 
 _WRITTEN, _BEING_WRITTEN = ".intent", ".intent-new"
 _TRIES: Final = 5
-# Costs a millisecond; what it may have to start is Python, and only once we are dead: `read` fails at the pipe's end.
-_WATCHER: Final = 'read -r done || exec "$@"'
 
 
 @contextlib.contextmanager
@@ -49,23 +47,12 @@ def intent(folder: Path, kind: str, names: Sequence[str]) -> Iterator[None]:
             os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _watched(folder: Path) -> Iterator[None]:
+def _watched(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Have a process wait for our death, and then sweep `folder`."""
     package = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-P", "-m", "agent_pipeline.sandbox.sweep", str(folder)]  # -P: never from where we stand
     env = {"PYTHONPATH": str(package)} | process.inherited("PATH", "DOCKER_HOST", "HOME")
-    watcher = process.spawn(["sh", "-c", _WATCHER, "sandbox-watcher", *command], env=env)
-    assert watcher.stdin is not None and watcher.stdout is not None  # noqa: S101, PT018
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            watcher.stdin.write(b"done\n")
-            watcher.stdin.flush()
-        watcher.wait()
-        for pipe in (watcher.stdin, watcher.stdout):
-            pipe.close()
+    return process.when_killed(command, env=env)
 
 
 def sweep(folder: Path, removers: dict[str, Callable[[str], None]]) -> tuple[str, ...]:

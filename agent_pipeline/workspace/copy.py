@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import StorageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trees import entries
-from agent_pipeline.workspace import bounds, removal
-from agent_pipeline.workspace.interrupts import held_back
+from agent_pipeline.workspace import places
 from agent_pipeline.workspace.materialise import Copied, materialise
-
-PREFIX: Final = "agent-pipeline-workspace-"  # by which what a killed process left behind is recognised
-FILES: Final = "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,48 +49,13 @@ def create(
     not bounded. Raises `StorageError` when it does not fit, `GitError` when an object is missing.
     """
     owner = uid if os.geteuid() == 0 else None
-    folder, bounded = None, False
     count = sum(1 for _ in entries(clone, tree))
-    try:
+    with places.held(parent, owner, disk_mb, count) as (files, bounded):
         try:
-            with held_back():
-                folder = _folder(parent, owner)
-                files, bounded = _files(folder, owner, disk_mb, count)
             copied = materialise(clone, tree, files, may_read, owner)
         except OSError as error:
             raise _full(error, disk_mb, bounded=bounded) from error
         yield _workspace(files, tree, copied, bounded=bounded)
-    finally:
-        if folder is not None:
-            with held_back():
-                bounds.unmount(folder / FILES)
-                removal.remove(folder)
-
-
-def _folder(parent: Path, uid: int | None) -> Path:
-    """Make the directory around a copy: only its owner and the workload get in."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        if uid is not None:
-            os.chown(folder, 0, uid)
-            folder.chmod(0o710)
-    except OSError as error:
-        raise StorageError(
-            f"cannot make a directory in {parent}: {error.strerror}",
-            hint="make it writable, or set AGENT_PIPELINE_CACHE to another directory",
-        ) from error
-    return folder
-
-
-def _files(folder: Path, uid: int | None, disk_mb: int, count: int) -> tuple[Path, bool]:
-    """Make the directory of the copy itself, as a file system of its own where possible."""
-    files = folder / FILES
-    files.mkdir(mode=0o755)
-    bounded = uid is not None and bounds.mount(files, disk_mb, count)
-    if uid is not None:
-        os.chown(files, uid, uid)
-    return files, bounded
 
 
 def _workspace(files: Path, tree: str, copied: Copied, *, bounded: bool) -> Workspace:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,8 @@ from support.gitrepos import Project, make_project
 from agent_pipeline import process
 from agent_pipeline.errors import GitError, StorageError
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.workspace import Workspace, bounds, create
-from agent_pipeline.workspace.copy import PREFIX
+from agent_pipeline.workspace import Workspace, create
+from agent_pipeline.workspace.places import PREFIX
 
 UID = 10001
 
@@ -263,14 +262,14 @@ def test_two_copies_at_once(project: Project, tmp_path: Path) -> None:
     assert list((tmp_path / "r").iterdir()) == []
 
 
-def test_what_a_killed_process_leaves_is_recognisable(project: Project, tmp_path: Path) -> None:
+def killed(project: Project, runs: Path, *, watched: bool) -> None:
+    """Make a copy in a process, and kill that; without `watched`, the process first that waits for its death."""
     script = f"""
 import sys, time; sys.path.insert(0, {str(Path.cwd())!r})
 from pathlib import Path
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.workspace import create
-clone = Clone.discover(Path({str(project.folder)!r}))
-runs = Path({str(tmp_path / "r")!r})
+clone, runs = Clone.discover(Path({str(project.folder)!r})), Path({str(runs)!r})
 with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, disk_mb=1, uid=10001) as w:
     print("ready", flush=True); time.sleep(60)
 """
@@ -278,14 +277,37 @@ with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, d
     assert child.stdout is not None
     assert child.stdin is not None
     assert child.stdout.readline() == b"ready\n"
+    assert any(path.is_dir() for path in runs.iterdir())
+    if not watched:
+        for watcher in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split():
+            os.kill(int(watcher), signal.SIGKILL)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
     child.stdin.close()
-    (left,) = (tmp_path / "r").iterdir()
-    assert left.name.startswith(PREFIX)
-    assert stat.S_ISDIR(left.lstat().st_mode)
-    bounds.unmount(left / "files")
+
+
+def test_what_a_killed_process_leaves_goes_by_itself(project: Project, tmp_path: Path) -> None:
+    runs = tmp_path / "r"
+    killed(project, runs, watched=True)
+    until = time.monotonic() + 20
+    while list(runs.iterdir()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_what_a_killed_process_leaves_goes_with_the_next_copy(project: Project, tmp_path: Path) -> None:
+    runs = tmp_path / "r"
+    killed(project, runs, watched=False)
+    left = {path.name for path in runs.iterdir()}
+    assert all(name.startswith(PREFIX) for name in left)
+    assert len(left) == 2
+    again = [copy_of(Clone.discover(project.folder), tree_of(project), runs) for _ in range(2)]
+    with again[0] as living, again[1] as other:
+        assert not left & {path.name for path in runs.iterdir()}
+        assert living.path.is_dir()
+        assert other.path.is_dir()
+    assert list(runs.iterdir()) == []
 
 
 def test_interrupted_with_ctrl_c(project: Project, tmp_path: Path) -> None:
