@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,7 @@ def build(config: Config, name: str, progress: Progress, *, relock: bool = False
 
     Raises `OutdatedLockError` when what can be made is not the locked image, naming each package that moved; with
     `relock` that is taken, recorded for this machine and said instead; with `newest` the locked versions are not even
-    asked for. Raises `UsageError` for an unknown or incomplete
-    recipe, `SandboxError` when it cannot be made at all.
+    asked for. Raises `UsageError` for an unknown or incomplete recipe, `SandboxError` when it cannot be made at all.
     """
     ingredients, locked = recipe.load(name), locks.shipped(name)
     found = None if relock or newest else _at_hand(config, ingredients, locked, progress)
@@ -106,7 +106,7 @@ def _pull(store: Store, ingredients: Ingredients, locked: LockedImage | None, pr
 
 def _make(store: Store, ingredients: Ingredients, wanted: dict[str, str], progress: Progress) -> Image:
     packages = _kept(store, ingredients, wanted) if wanted else None
-    if packages is None:
+    if packages is None or _digest(packages.file) != packages.layer:
         packages = _bootstrap(store, ingredients, wanted, progress)
     with store.staging() as folder:
         own = folder / "own.tar"
@@ -135,19 +135,28 @@ def _bootstrap(store: Store, ingredients: Ingredients, pins: dict[str, str], pro
             digest = layers.write(normal.entries(source, ingredients.recipe), target)
         (kept / "packages.json").write_bytes(ImagesLock(1, {ingredients.name: LockedImage(digest, versions)}).to_json())
         final = _kept_folder(store, ingredients, versions)
-        if not final.exists():
-            final.parent.mkdir(exist_ok=True)
-            kept.rename(final)
+        final.parent.mkdir(exist_ok=True)
+        if final.exists():
+            final.rename(folder / "former")  # the same packages once more, or damaged since
+        kept.rename(final)
     return _Packages(digest, final / "layer.tar", versions)
 
 
 def _kept(store: Store, ingredients: Ingredients, versions: dict[str, str]) -> _Packages | None:
-    """Return the bottom layer of exactly these packages, if it was made before and is still what it was."""
+    """Return the bottom layer of exactly these packages, if it was made before."""
     folder = _kept_folder(store, ingredients, versions)
     if not (folder / "packages.json").is_file():
         return None
     locked = ImagesLock.from_json((folder / "packages.json").read_bytes()).images[ingredients.name]
     return _Packages(locked.identity, folder / "layer.tar", locked.packages)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "missing"
 
 
 def _kept_folder(store: Store, ingredients: Ingredients, versions: dict[str, str]) -> Path:
