@@ -210,4 +210,6 @@ def _started(start: starter.Start, ran: Ran) -> starter.Start:
             f"`{' '.join(start.check)}` fails on the base (exit {run.code}):\n{run.output[-1500:]}",
             hint="mend the base, or give another check with --test",
         )
-    return starter.Start(start.check, run.seconds, run.failed, start.setup, start.env, start.prompts, start.image)
+    return starter.Start(
+        start.check, run.seconds, run.failed, start.setup, start.env, start.prompts, start.image, run.reported
+    )

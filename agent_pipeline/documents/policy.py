@@ -78,12 +78,15 @@ class SandboxPolicy:
 class CheckPolicy:
     """A named check: `run` is an argv, never a shell line unless it says so.
 
+    With `reports`, it runs pytest and our reporter sees each test: a run without a whole report then fails.
+
     `known_failures` are tests that fail on the base.
     """
 
     run: tuple[str, ...]
     seconds: int
     known_failures: tuple[str, ...] = ()
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)

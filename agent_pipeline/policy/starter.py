@@ -92,6 +92,7 @@ class Start:
     env: Mapping[str, str]
     prompts: tuple[str, ...]
     image: str
+    reports: bool = False
 
 
 def render(start: Start) -> bytes:
@@ -146,6 +147,7 @@ checks:
     run: {_flow(start.check)}
     seconds: {full}
     known_failures:{_block(start.known_failures, 6)}
+    reports: {str(start.reports).lower()}        # each test is reported; a run without a whole report fails
 
 setup:                 # makes the project importable, offline; {{version}} is what Git says of the base
   run:{_block([_Raw(_flow(argv)) for argv in start.setup], 4)}

@@ -135,6 +135,8 @@ def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:  # noqa: PLR0911 - 
         return Check(name, FAILED, f"killed: it ran out of its {check.seconds} seconds or said too much")
     if run.code in NOT_THERE and not run.reported:
         return Check(name, UNKNOWN, f"`{check.run[0]}` is not there or cannot run in the sandbox: {run.output[-300:]}")
+    if check.reports and not run.reported:
+        return Check(name, FAILED, f"exit {run.code}, but the tests' report is not whole: {run.output[-300:]}")
     new = [test for test in run.failed if test not in check.known_failures]
     if run.code == 0 and not run.failed:
         if run.reported and not run.passed:

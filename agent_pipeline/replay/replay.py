@@ -97,13 +97,20 @@ def _regression(
     checks, runs = [_fails_without(bench, before, result)], [before.run]
     tree = with_base_tests(bench.clone, bench.policy, proposal)
     if tree is None:
-        checks.append(Check(BASE_TESTS, PASSED, "no test of the base was changed; they ran with the result"))
-    else:
-        tell("replay: the base's tests on the result, where they must pass")
-        after = run_check(bench, FULL, "base-tests", tree)
-        checks.append(judge(BASE_TESTS, bench.policy.checks[FULL], after))
-        runs.append(after.run)
-    return checks, runs
+        said = Check(BASE_TESTS, PASSED, "no test of the base was changed; they ran with the result")
+        return [*checks, _none_vanished(said, before, result)], runs
+    tell("replay: the base's tests on the result, where they must pass")
+    after = run_check(bench, FULL, "base-tests", tree)
+    said = judge(BASE_TESTS, bench.policy.checks[FULL], after)
+    return [*checks, _none_vanished(said, before, result, after)], [*runs, after.run]
+
+
+def _none_vanished(said: Check, before: Ran, *after: Ran) -> Check:
+    """Fail where a test that passed on the base passes nowhere with the fix: removed, skipped, or kept from running."""
+    gone = sorted(before.tests.passed.difference(*(ran.tests.passed for ran in after)))
+    if said.outcome != PASSED or not before.run.reported or not gone:
+        return said
+    return Check(said.name, FAILED, f"{len(gone)} tests that passed on the base no longer do: {', '.join(gone[:5])}")
 
 
 def _fails_without(bench: Bench, before: Ran, result: Ran) -> Check:

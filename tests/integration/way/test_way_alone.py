@@ -91,3 +91,11 @@ def test_protected_paths_are_refused(alice: Person) -> None:
     asked = ask(alice, "bubblewrap", script, kind="refactor")
     assert asked.code == 1
     assert "denies changing `.github/workflows/x.yml`" in asked.err
+
+
+def test_code_that_ends_the_test_run_is_not_admitted(alice: Person) -> None:
+    alice.yes("init")
+    script = "t=open('calc.py').read(); open('calc.py','w').write('import os\\nos._exit(0)\\n' + t)"
+    asked = ask(alice, "bubblewrap", script, kind="refactor")
+    assert asked.code == 1
+    assert "report is not whole" in asked.err
