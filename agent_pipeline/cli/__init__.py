@@ -3,6 +3,16 @@
 stdout is data, stderr is talk. With `--json` stdout is exactly one JSON document.
 """
 
-from agent_pipeline.cli.main import main
+import signal
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command line; the entry point of the package.
+
+    Until a command begins and after it has ended there is nothing to clean up: Ctrl-C then just ends the process.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from agent_pipeline.cli.main import main as run  # noqa: PLC0415 - only now, for the line above
+
+    run()

@@ -55,8 +55,7 @@ def _called(function: Callable[..., Any], out: Output, kwargs: dict[str, Any]) -
 
 def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     """Run a command and return its exit code. Every error is said with advice; a traceback only with `debug`."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminated)
+    before = _listen()
     try:
         code = call()
     except AgentPipelineError as error:
@@ -83,10 +82,22 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     except Exception:  # noqa: BLE001 - the last place: a defect of ours is "could not tell", with a report to send
         out.error(_defect(debug=debug))
         return COULD_NOT_TELL
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return code if isinstance(code, int) else YES
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
+def _listen() -> dict[signal.Signals, Any]:
+    """Let signals that end us interrupt, except those that whoever started us ignores; return what was there before."""
+    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in heard if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _interrupted)
+    return before
+
+
+def _interrupted(number: int, frame: object) -> NoReturn:
     """End on SIGTERM, and when the terminal goes, as on Ctrl-C: so that everything is cleaned up."""
     del number, frame
     raise KeyboardInterrupt

@@ -6,9 +6,10 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from agent_pipeline import process
 from agent_pipeline.errors import AgentPipelineError
 
 
@@ -26,6 +27,7 @@ class Output:
     """Where one command speaks. With `as_json`, stdout carries exactly one JSON document."""
 
     as_json: bool
+    _printed: list[bool] = field(default_factory=list)  # whether the document is out, for an interrupt right after it
 
     def talk(self, line: str) -> None:
         """Say a line to the person; never data."""
@@ -39,10 +41,10 @@ class Output:
     def finish(self, document: Any, human: Callable[[], str] | None = None) -> None:  # noqa: ANN401 - any JSON value
         """Print the command's data: the document with `--json`, else what `human` makes of it."""
         if self.as_json:
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=True) + "\n")
+            self._print(json.dumps(document, indent=2, ensure_ascii=True))
         elif human is not None and (text := human()):
             sys.stdout.write(printable(text).rstrip("\n") + "\n")
-        sys.stdout.flush()
+            sys.stdout.flush()
 
     def error(self, error: AgentPipelineError, about: dict[str, Any] | None = None) -> None:
         """Say what is wrong and what to do next; with `--json` as the one document too, beside what it is `about`."""
@@ -51,14 +53,20 @@ class Output:
         self.talk(f"  next: {hint}")
         self._document(type(error).__name__, error.message, hint, about or {})
 
-    def interrupted(self) -> None:
+    def interrupted(self, about: dict[str, Any] | None = None) -> None:
         """Say that the person stopped it."""
         message, hint = "interrupted; nothing was left running", "run it again, or see `agent-pipeline list`"
         self.talk(message)
-        self._document("Interrupted", message, hint, {})
+        self._document("Interrupted", message, hint, about or {})
 
     def _document(self, kind: str, message: str, hint: str, about: dict[str, Any]) -> None:
         if self.as_json:
-            document = about | {"error": {"kind": kind, "message": message, "hint": hint}}
-            sys.stdout.write(json.dumps(document) + "\n")
-            sys.stdout.flush()
+            self._print(json.dumps(about | {"error": {"kind": kind, "message": message, "hint": hint}}))
+
+    def _print(self, document: str) -> None:
+        """Print the one document, whole; a second one has come too late."""
+        with process.held_back():
+            if not self._printed:
+                self._printed.append(True)
+                sys.stdout.write(document + "\n")
+                sys.stdout.flush()

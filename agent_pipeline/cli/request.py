@@ -15,7 +15,7 @@ from agent_pipeline.agent.choice import engine_choice
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.detach import detach as go_on_detached
 from agent_pipeline.cli.life import life
-from agent_pipeline.cli.options import YES, command
+from agent_pipeline.cli.options import INTERRUPTED, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.request import KINDS, Request
@@ -125,6 +125,9 @@ def request(  # noqa: PLR0913 - the contract of the command line
     except AgentPipelineError as error:
         out.error(error, about=_came_to(out, asked, push=push))
         return error.exit_code
+    except KeyboardInterrupt:
+        out.interrupted(about={"id": asked.id})
+        return INTERRUPTED
     document = pipeline.report(desks.here(out, push=push), asked.id, clock.now())
     if document["seen_by"] is None:  # CI will look for itself; this is what it will see
         document |= {"checks": to_plain(found.replay.checks if found.replay else found.checks), "seen_by": "here"}
