@@ -106,9 +106,17 @@ class Clone:
         """Return the content of the regular file `path` in a commit, or None (also for links and directories)."""
         try:
             entry = self._commit(commit).tree[path]
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, pygit2.GitError):
             return None
         return self.blob(str(entry.id)) if entry.filemode in _REGULAR else None
+
+    def file_size(self, commit: str, path: str) -> int | None:
+        """Return the size of the regular file `path` in a commit without reading it, or None."""
+        try:
+            entry = self._commit(commit).tree[path]
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+        return self.size(str(entry.id)) if entry.filemode in _REGULAR else None
 
     def submodules(self, tree: str) -> tuple[str, ...]:
         """Return the paths of all submodules in a tree, for people."""

@@ -5,6 +5,7 @@ Reading is not believing: nothing here verifies.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from agent_pipeline.documents import strict, transcript
@@ -81,13 +82,24 @@ def read_request(record: Record) -> tuple[bytes, Request]:
 def runs(record: Record) -> tuple[int, ...]:
     """Return the numbers of all runs in the record, those without a proposal too, in order."""
     found = {path.partition("/")[0] for path in record.files() if "/" in path}
-    return tuple(sorted(int(number) for number in found if number.isdigit()))
+    return tuple(sorted(int(number) for number in found if re.fullmatch(r"[1-9][0-9]{0,5}", number)))
 
 
 def latest(record: Record) -> int | None:
     """Return the newest proposal's number that has a provenance, or None."""
-    numbers = [n for n in record.proposals() if any(name.startswith(PROVENANCE) for name in record.attestations(n))]
-    return max(numbers, default=None)
+    files = frozenset(record.files())
+    found = (re.fullmatch(rf"([1-9][0-9]{{0,5}})/attestations/{PROVENANCE}\.[^/]+\.dsse\.json", path) for path in files)
+    numbers = {match[1] for match in found if match is not None}
+    return max((int(number) for number in numbers if f"{number}/proposal.json" in files), default=None)
+
+
+def statement_of(record: Record, number: int) -> str | None:
+    """Return the digest by which the log names proposal `number`; None when its provenance cannot be read."""
+    found = list(record.envelopes(f"{number}/attestations/{PROVENANCE}.").values())
+    try:
+        return strict.sha256(Envelope.from_json(found[0]).payload) if len(found) == 1 else None
+    except SchemaError:
+        return None
 
 
 def open_dossier(record: Record, number: int | None = None) -> Dossier:
@@ -130,5 +142,4 @@ def _need(record: Record, path: str) -> bytes:
 
 def closures(record: Record) -> tuple[bytes, ...]:
     """Return the envelopes that claim to close the request."""
-    paths = sorted(path for path in record.files() if path.startswith(f"{CLOSURE}."))
-    return tuple(data for path in paths if (data := record.read(path)) is not None)
+    return tuple(data for _, data in sorted(record.envelopes(f"{CLOSURE}.").items()))

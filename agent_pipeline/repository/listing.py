@@ -62,8 +62,11 @@ def content(clone: Clone, oid: str) -> memoryview:
     return memoryview(found)
 
 
-def entries(clone: Clone, tree: str) -> Iterator[Entry]:
-    """Yield every file, link and submodule of `tree` in Git's order, directories unfolded. Raises `GitError`."""
+def entries(clone: Clone, tree: str, *, most: int = _MAX_WALK, deepest: int = MAX_DEPTH) -> Iterator[Entry]:
+    """Yield every file, link and submodule of `tree` in Git's order, directories unfolded.
+
+    Raises `GitError`, also for a tree with more than `most` entries, directories included, or `deepest` levels.
+    """
     stack: list[tuple[bytes, Iterator[pygit2.Object]]] = [(b"", iter(read_tree(clone, tree)))]
     count = 0
     while stack:
@@ -74,8 +77,8 @@ def entries(clone: Clone, tree: str) -> Iterator[Entry]:
             continue
         path = prefix + (item.raw_name or b"")
         count += 1
-        if count > _MAX_WALK or len(stack) > MAX_DEPTH:
-            raise GitError(f"tree {tree} has more than {_MAX_WALK} entries or {MAX_DEPTH} levels")
+        if count > most or len(stack) > deepest:
+            raise GitError(f"tree {tree} has more than {most} entries or {deepest} levels")
         if item.filemode == FileMode.TREE:
             stack.append((path + b"/", iter(read_tree(clone, str(item.id)))))
         else:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from agent_pipeline.errors import PathError, SchemaError, StaleError, UsageError
+from agent_pipeline.documents import strict
+from agent_pipeline.errors import GitError, PathError, SchemaError, StaleError, UsageError
 from agent_pipeline.repository import commits, refs, remotes
 from agent_pipeline.repository.build import Put, build
 from agent_pipeline.repository.clone import Clone
@@ -27,6 +28,8 @@ LOG: Final = "refs/agent-pipeline/log"
 ATTESTATIONS: Final = "refs/attestations/trees"
 OFFERS: Final = "refs/agent-pipeline/offers/"
 MAX_FILES: Final = 10_000
+MAX_DEPTH: Final = 3  # `<n>/attestations/<file>`
+MAX_ENVELOPES: Final = 500  # beside one proposal
 MAX_STEPS: Final = 10_000
 
 _ID: Final = re.compile(r"[a-z2-7]{16}")
@@ -53,10 +56,13 @@ class Record:
     def files(self) -> tuple[str, ...]:
         """Return the paths of all files, sorted. Raises `SchemaError` when there are too many, or odd ones."""
         found: list[str] = []
-        for entry in entries(self.clone, self.clone.tree(self.tip)):
-            if len(found) >= MAX_FILES or entry.mode not in MODES or not entry.path.isascii():
-                raise SchemaError(f"the record of {self.id} holds something else than at most {MAX_FILES} documents")
-            found.append(entry.path.decode("ascii"))
+        try:
+            for entry in entries(self.clone, self.clone.tree(self.tip), most=MAX_FILES, deepest=MAX_DEPTH):
+                if entry.mode not in MODES or not entry.path.isascii():
+                    raise SchemaError(f"the record of {self.id} holds something else than documents")
+                found.append(entry.path.decode("ascii"))
+        except GitError as error:
+            raise SchemaError(f"the record of {self.id} is no record: {error.message}") from error
         return tuple(sorted(found))
 
     def proposals(self) -> tuple[int, ...]:
@@ -65,10 +71,23 @@ class Record:
         return tuple(sorted(int(match[1]) for match in found if match is not None))
 
     def attestations(self, number: int) -> dict[str, bytes]:
-        """Return the envelopes of proposal `number` by file name."""
-        prefix = f"{number}/attestations/"
-        names = [path for path in self.files() if path.startswith(prefix) and path.endswith(".dsse.json")]
-        return {name.removeprefix(prefix): data for name in names if (data := self.read(name)) is not None}
+        """Return the envelopes of proposal `number` by file name. Raises `SchemaError` when there are too many."""
+        return self.envelopes(f"{number}/attestations/")
+
+    def envelopes(self, prefix: str) -> dict[str, bytes]:
+        """Return the envelopes whose paths begin with `prefix`, by the rest of the path.
+
+        What is too large to be an envelope is left out, as if it were not there. Raises `SchemaError` for too many.
+        """
+        paths = [path for path in self.files() if path.startswith(prefix) and path.endswith(".dsse.json")]
+        if len(paths) > MAX_ENVELOPES:
+            raise SchemaError(f"the record of {self.id} has more than {MAX_ENVELOPES} envelopes below {prefix}")
+        found = {path.removeprefix(prefix): self._envelope(path) for path in paths}
+        return {name: data for name, data in found.items() if data is not None}
+
+    def _envelope(self, path: str) -> bytes | None:
+        size = self.clone.file_size(self.tip, path)
+        return self.read(path) if size is not None and size <= strict.MAX_BYTES else None
 
     def history(self) -> tuple[str, ...]:
         """Return the record's commits, newest first: the tip and its first parents."""
