@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
 import pathspec
 
+from agent_pipeline.documents import paths
 from agent_pipeline.documents.policy import Globs, Policy
 from agent_pipeline.documents.proposal import PUT, Change
 from agent_pipeline.documents.request import Limits, Request
@@ -22,7 +24,7 @@ ALWAYS_DENIED = (
     "**/.gitattributes",
 )
 
-MAX_STARS, MAX_DEEP = 3, 4
+MAX_STARS, MAX_DEEP, MAX_WILD = 3, 2, 4
 
 
 @lru_cache(maxsize=64)
@@ -31,17 +33,21 @@ def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
         _check_bounded(pattern)
     try:
         return pathspec.GitIgnoreSpec.from_lines(patterns)
-    except ValueError as error:  # `only` comes from a request: anybody's words
+    except (ValueError, re.error) as error:  # `only` comes from a request: anybody's words
         raise PolicyError(f"{error}", hint="patterns are written as in a gitignore file") from error
 
 
 def _check_bounded(pattern: str) -> None:
-    """Raise `PolicyError` for a pattern that could take for ever: they become regular expressions that backtrack."""
+    """Raise `PolicyError` for a pattern that could take for ever: they become regular expressions that backtrack.
+
+    Every star multiplies the ways to match by the length of the path, in one directory's name or in several.
+    """
     parts = pattern.split("/")
-    stars = max(0 if part == "**" else part.count("*") for part in parts)
-    if stars > MAX_STARS or parts.count("**") > MAX_DEEP:
+    stars = sum(part.count("*") for part in parts if part != "**")
+    deep = parts.count("**")
+    if stars > MAX_STARS or deep > MAX_DEEP or stars + deep > MAX_WILD:
         raise PolicyError(
-            f"the pattern {pattern[:80]!r} has more than {MAX_STARS} `*` between slashes or more than {MAX_DEEP} `**`",
+            f"the pattern {pattern[:80]!r} has more than {MAX_STARS} `*`, {MAX_DEEP} `**` or {MAX_WILD} of both",
             hint="write several simpler patterns",
         )
 
@@ -51,8 +57,18 @@ def matches(patterns: Iterable[str], path: str) -> bool:
     return _spec(tuple(patterns)).match_file(path)
 
 
+def _denied(patterns: tuple[str, ...], path: str) -> bool:
+    """Return whether a deny pattern means `path`, on any file system: `.VSCode/tasks.json` is `.vscode/tasks.json`."""
+    return matches(patterns, path) or matches(_folded(patterns), paths.collision_key(path))
+
+
+@lru_cache(maxsize=64)
+def _folded(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(pattern.casefold() for pattern in patterns)
+
+
 def _allowed(globs: Globs, path: str) -> bool:
-    return matches(globs.allow, path) and not matches(globs.deny, path)
+    return matches(globs.allow, path) and not _denied(globs.deny, path)
 
 
 def may_read(policy: Policy, path: str) -> bool:
@@ -62,9 +78,9 @@ def may_read(policy: Policy, path: str) -> bool:
 
 def may_write(policy: Policy, path: str, only: Sequence[str] = ()) -> str | None:
     """Return None when the agent may change `path`, else the reason why not. `only` is the request's own narrowing."""
-    if matches(ALWAYS_DENIED, path):
+    if _denied(ALWAYS_DENIED, path):
         return f"`{path}` is never changed by an agent: it is among the rules by which a change is judged"
-    if matches(policy.paths.write.deny, path):
+    if _denied(policy.paths.write.deny, path):
         return f"the policy denies changing `{path}` (paths.write.deny)"
     if not matches(policy.paths.write.allow, path):
         return f"the policy does not allow changing `{path}` (paths.write.allow)"
@@ -82,9 +98,14 @@ def is_test(policy: Policy, path: str) -> bool:
 
 def check_changes(policy: Policy, changes: Sequence[Change], only: Sequence[str] = ()) -> list[str]:
     """Return every reason why this change is not allowed; empty when it is."""
-    reasons = [reason for change in changes if (reason := may_write(policy, change.path, only)) is not None]
     if len(changes) > policy.limits.files:
-        reasons.append(f"{len(changes)} files change; the policy allows {policy.limits.files} (limits.files)")
+        return [f"{len(changes)} files change; the policy allows {policy.limits.files} (limits.files)"]
+    reasons = [reason for change in changes if (reason := may_write(policy, change.path, only)) is not None]
+    reasons += [
+        f"`{change.path}` is new, and of what tools leave behind (paths.ignore)"
+        for change in changes
+        if change.op == PUT and change.base_object is None and matches(policy.paths.ignore, change.path)
+    ]
     size = sum(change.size or 0 for change in changes)
     if size > policy.limits.bytes:
         reasons.append(f"the changed files have {size} bytes; the policy allows {policy.limits.bytes} (limits.bytes)")
