@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.replay_result import ReplayResult
-from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
+from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification
 from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, UsageError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review.report import waits
+from agent_pipeline.review.staging import Found
 from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
 
@@ -36,12 +38,16 @@ def _named(desk: Desk, names: tuple[str, ...], states: tuple[str, ...]) -> list[
     found = []
     for record in records.all_records(desk.clone, desk.remote):
         try:
-            word = state_of(record, entries).word
-        except AgentPipelineError as error:
-            desk.tell(f"{record.id}: left alone: {error.message}")
+            word = state_of(record, entries, desk.landed.root).word
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, the others do not wait for it
+            desk.tell(f"{record.id}: left alone: {_why(error)}")
             continue
         found += [record.id] if word in states else []
     return found
+
+
+def _why(error: Exception) -> str:
+    return error.message if isinstance(error, AgentPipelineError) else f"{type(error).__name__}: {error}"[:400]
 
 
 def _code(verdicts: list[str]) -> int:
@@ -59,30 +65,30 @@ def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     results = []
     for request in _named(desk, names, ("proposed",)):
-        work = functools.partial(pipeline.admit, desk, request, None)
-        results.append(_past(desk, request) or _result(request, work))
+        results.append(_result(request, functools.partial(_admitted, desk, request, None)))
         desk = desks.here(out, push=push)
     out.finish({"results": results}, lambda: "\n".join(_line(row) for row in results) or "nothing waits")
     return _code([row["verdict"] for row in results])
 
 
-def _past(desk: Desk, request: str) -> dict[str, Any] | None:
-    """Return the row of a named request that CI has decided already, or that nobody may decide; None to go on."""
-    word = state_of(records.find(desk.clone, request, desk.remote), desks.log_entries(desk)).word
+def _admitted(desk: Desk, request: str, result: ReplayResult | None, *, replays: bool = True) -> Found:
+    """Admit a request, or say that CI has decided it already, or that nobody may decide it."""
+    record = records.find(desk.clone, request, desk.remote)
+    word = state_of(record, desks.log_entries(desk), desk.landed.root).word
     if word not in ("staged", "merged", "rejected", "closed", "trial"):
-        return None
+        return pipeline.admit(desk, request, result, replays=replays)
     outcome = PASSED if word in ("staged", "merged") else FAILED
-    check = {"name": "ci", "outcome": outcome, "reason": f"it is {word}: there is nothing to do"}
-    return {"id": request, "verdict": outcome, "proofs": [], "checks": [check]}
+    check = Check("ci", outcome, f"it is {word}: there is nothing to do")
+    return Found(Verification(1, request, request, "", outcome, (check,), ()), None)
 
 
-def _result(request: str, work: Any) -> dict[str, Any]:  # noqa: ANN401 - a call without arguments
+def _result(request: str, work: Callable[[], Found]) -> dict[str, Any]:
     """Return one row of results; an error about one request does not keep the others waiting."""
     try:
         found = work()
-    except AgentPipelineError as error:
+    except Exception as error:  # noqa: BLE001 - a defect of ours that one record brings up keeps no other waiting
         word = FAILED if isinstance(error, RejectedError) else UNKNOWN
-        check = {"name": "ci", "outcome": word, "reason": error.message}
+        check = {"name": "ci", "outcome": word, "reason": _why(error)}
         return {"id": request, "verdict": word, "proofs": [], "checks": [check]}
     checks = [{"name": c.name, "outcome": c.outcome, "reason": c.reason} for c in found.checks]
     return {"id": request, "verdict": found.verdict, "proofs": list(found.proofs), "checks": checks}
@@ -91,7 +97,7 @@ def _result(request: str, work: Any) -> dict[str, Any]:  # noqa: ANN401 - a call
 def _line(row: dict[str, Any]) -> str:
     lines = [f"{row['id']}  {row['verdict']}  {' · '.join(row['proofs'])}"]
     lines += [f"    {c['outcome']}: {c['name']}: {c['reason']}" for c in row["checks"] if c["outcome"] != PASSED]
-    return "\n".join(lines)
+    return "\n".join(" ".join(line.splitlines()) for line in lines)  # nobody's words begin a line of their own
 
 
 @command("agent-pipeline ci replay k3v --out results.json", network=True)
@@ -137,8 +143,7 @@ def stage(out: Output, name: str, results: Path | None, *, push: bool) -> int:
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     result = None if results is None else _read(results)
     record, _ = desks.find_record(desk, name)
-    work = functools.partial(pipeline.admit, desk, record.id, result, replays=False)
-    row = _past(desk, record.id) or _result(record.id, work)
+    row = _result(record.id, functools.partial(_admitted, desk, record.id, result, replays=False))
     out.finish({"results": [row]}, lambda: _line(row))
     return _code([row["verdict"]])
 
@@ -178,6 +183,8 @@ def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
         decision, merged = pipeline.land(desk, request, clock.now())
     except AgentPipelineError as error:
         return row | {"reason": error.message}, error.exit_code
+    except Exception as error:  # noqa: BLE001 - as in `_result`
+        return row | {"reason": _why(error)}, COULD_NOT_TELL
     if merged is None:
         missing = "; ".join(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
         waiting = all(waits(check.name) for check in decision.checks if check.outcome in (FAILED, UNKNOWN))

@@ -22,7 +22,7 @@ def land(out: Output, name: str, *, push: bool) -> int:
     """Verify, replay, stage and merge, as far as your roles allow; then say who must do what."""
     desk = desks.here(out, push=push)
     record, number = desks.find_record(desk, name)
-    state = state_of(record, desks.log_entries(desk))
+    state = state_of(record, desks.log_entries(desk), desk.landed.root)
     if number not in (None, state.number):
         newest = "no proposal" if state.number is None else f"{record.id}.{state.number}"
         raise UsageError(
@@ -39,7 +39,7 @@ def land(out: Output, name: str, *, push: bool) -> int:
         found = pipeline.admit(desk, record.id, None)
         code = YES if found.verdict == PASSED else NO if found.verdict == FAILED else COULD_NOT_TELL
         desk = desks.here(out, push=push)
-        state = state_of(desks.find_record(desk, record.id)[0], desks.log_entries(desk))
+        state = state_of(desks.find_record(desk, record.id)[0], desks.log_entries(desk), desk.landed.root)
     if state.word == "staged" and _may(desk, "merger"):
         _, merged = pipeline.land(desk, record.id, clock.now())
         desk = desks.here(out, push=push)

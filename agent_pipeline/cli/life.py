@@ -7,6 +7,7 @@ import textwrap
 from typing import Any
 
 _MARK = {"passed": "✓", "failed": "✗", "skipped": "·", "unknown": "?"}
+_PATHS = 20
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:
@@ -28,9 +29,11 @@ def life(document: dict[str, Any]) -> str:
     if document["paths"]:
         lines += [
             "",
-            f"changed   {len(document['paths'])} files on {document['base'][:12]} -> tree {document['tree'][:12]}",
+            f"changed   {len(document['paths'])} files on {document['base'][:12]} -> tree {document['tree']}",
         ]
-        lines += [f"          {path}" for path in document["paths"][:20]]
+        lines += [f"          {path}" for path in document["paths"][:_PATHS]]
+        if len(document["paths"]) > _PATHS:
+            lines += [f"          and {len(document['paths']) - _PATHS} more: agent-pipeline diff {document['id']}"]
     lines += _asserted(document) + _seen(document)
     if document["signatures"]:
         lines += ["", "signed by"]
@@ -45,7 +48,7 @@ def life(document: dict[str, Any]) -> str:
     lines += ["", f"proofs    {' · '.join(document['proofs']) or 'none yet'}"]
     lines += [f"missing   {item}" for item in document["missing"]]
     lines += [f"next:     {document['next']}"]
-    return "\n".join(lines)
+    return "\n".join(" ".join(line.splitlines()) for line in lines)  # nobody's words begin a line of their own
 
 
 def _asserted(document: dict[str, Any]) -> list[str]:

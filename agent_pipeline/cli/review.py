@@ -12,11 +12,12 @@ from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.approval import APPROVED, REJECTED
-from agent_pipeline.errors import RejectedError
+from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
+from agent_pipeline.errors import AgentPipelineError, RejectedError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk
-from agent_pipeline.review import approvals
+from agent_pipeline.review import approvals, evidence
 from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
 
@@ -28,37 +29,58 @@ def list_(out: Output, *, push: bool) -> None:
     entries = desks.log_entries(desk)
     rows: list[dict[str, Any]] = []
     for record in records.all_records(desk.clone, desk.remote):
-        state = state_of(record, entries)
-        if state.word == "staged":
-            dossier = open_dossier(record, state.number)
-            rows.append(
-                {
-                    "id": record.id,
-                    "proposal": dossier.name,
-                    "tree": dossier.proposal.tree,
-                    "base": dossier.proposal.base,
-                    "requester": dossier.request.requester,
-                    "text": dossier.request.text,
-                }
-            )
-    lines = [f"{row['proposal']}  tree {row['tree']}  by {row['requester']}: {row['text'][:60]}" for row in rows]
-    out.finish({"waiting": rows}, lambda: "\n".join(lines) or "nothing waits for a review")
+        try:
+            state = state_of(record, entries, desk.landed.root)
+            row = _row(_verified(desk, open_dossier(record, state.number))) if state.word == "staged" else None
+        except AgentPipelineError as error:  # one bad record does not hide the others
+            out.talk(f"{record.id}: left alone: {error.message}")
+            continue
+        rows += [row] if row is not None else []
+    out.finish({"waiting": rows}, lambda: "\n".join(_line(row) for row in rows) or "nothing waits for a review")
+
+
+def _row(dossier: Dossier) -> dict[str, Any]:
+    return {
+        "id": dossier.record.id,
+        "proposal": dossier.name,
+        "tree": dossier.proposal.tree,
+        "base": dossier.proposal.base,
+        "requester": dossier.request.requester,
+        "text": dossier.request.text,
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    text = " ".join(row["text"].split())
+    return f"{row['proposal']}  tree {row['tree']}  by {row['requester']}: {text[:60]}"
+
+
+def _verified(desk: Desk, dossier: Dossier) -> Dossier:
+    """Return `dossier` if it verifies now. Raises `RejectedError`: CI admitted it, and the record was changed since."""
+    found = evidence.verify_dossier(desk, dossier, clock.now())
+    wrong = [f"{check.name}: {check.reason}" for check in found.checks if check.outcome in (FAILED, UNKNOWN)]
+    if found.verdict != PASSED:
+        raise RejectedError(
+            f"{dossier.name} does not verify any more: {'; '.join(wrong[:3])}",
+            hint=f"there is nothing to approve; `agent-pipeline show {dossier.record.id}`",
+        )
+    return dossier
 
 
 def _staged(desk: Desk, name: str) -> Dossier:
     """Return the staged proposal that `name` means. Raises `RejectedError` for one that CI has not admitted."""
     record, number = desks.find_record(desk, name)
-    state = state_of(record, desks.log_entries(desk))
+    state = state_of(record, desks.log_entries(desk), desk.landed.root)
     if state.word != "staged" or number not in (None, state.number):
         raise RejectedError(
             f"{name} is {state.word}, not staged: there is nothing to review", hint=f"`agent-pipeline show {record.id}`"
         )
-    return open_dossier(record, state.number)
+    return _verified(desk, open_dossier(record, state.number))
 
 
-@command("agent-pipeline review approve k3v --tree 9daeafb9864c", network=True)
+@command("agent-pipeline review approve k3v --tree 9daeafb9864c8d8a1c1d3b9f3a0e4f7d5b2c6a10", network=True)
 @click.argument("name", metavar="ID")
-@click.option("--tree", required=True, help="The tree that you read; `review list` and `diff` name it.")
+@click.option("--tree", required=True, help="The tree that you read, in full; `review list` and `show` name it.")
 def approve(out: Output, name: str, tree: str, *, push: bool) -> None:
     """Sign that this exact tree may land on its base."""
     desk = desks.here(out, push=push)

@@ -13,7 +13,7 @@ from agent_pipeline.cli.life import life, one_line
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents import transcript as transcripts
-from agent_pipeline.errors import SchemaError, UsageError
+from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.pipeline import report
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository import records, trees
@@ -32,8 +32,8 @@ def list_(out: Output, *, waiting: bool, push: bool) -> None:
     rows: list[dict[str, Any]] = []
     for record in records.all_records(desk.clone, desk.remote):
         try:
-            state = state_of(record, entries)
-        except SchemaError as error:
+            state = state_of(record, entries, desk.landed.root)
+        except AgentPipelineError as error:
             rows.append({"id": record.id, "state": "unreadable", "kind": "", "text": error.message, "created": ""})
             continue
         if not waiting or state.word in ("proposed", "staged", "trial"):

@@ -39,7 +39,7 @@ def close(out: Output, name: str, *, push: bool) -> None:
     """Close a request: nothing of it lands any more."""
     desk = desks.here(out, push=push)
     record, _ = desks.find_record(desk, name)
-    state = state_of(record, desks.log_entries(desk))
+    state = state_of(record, desks.log_entries(desk), desk.landed.root)
     if state.word in ("merged", "closed"):
         raise RejectedError(f"{record.id} is {state.word} already", hint=f"`agent-pipeline show {record.id}`")
     _, request = read_request(record)

@@ -17,8 +17,11 @@ from agent_pipeline.signing.hand import Hand
 
 
 def check_tree(dossier: Dossier, tree: str) -> None:
-    """Refuse when the reviewer means another tree than the proposal's. Raises `StaleError`."""
-    if len(tree) < 12 or not dossier.proposal.tree.startswith(tree):  # noqa: PLR2004 - git's own idea of an abbreviation that people compare
+    """Refuse when the reviewer means another tree than the proposal's. Raises `StaleError`.
+
+    Only the whole id will do: two trees of one's own making with the same first twelve digits are found in a minute.
+    """
+    if tree != dossier.proposal.tree:
         raise StaleError(
             f"you mean tree {tree}, but {dossier.name} is tree {dossier.proposal.tree}",
             hint=f"read it again with `agent-pipeline diff {dossier.name}`, then approve the tree that you read",

@@ -9,7 +9,7 @@ from agent_pipeline.audit import high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import Verification
-from agent_pipeline.errors import AgentPipelineError, StaleError
+from agent_pipeline.errors import AgentPipelineError, GitError, StaleError
 from agent_pipeline.repository import commits, records, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import Dossier, closures
@@ -22,8 +22,11 @@ from agent_pipeline.verify.verifier import verify
 
 def tree_facts(clone: Clone, dossier: Dossier) -> TreeFacts:
     """Compute from this clone's objects what the proposal changes, twice, by two implementations."""
-    base_tree = clone.tree(dossier.proposal.base)
     carrier = dossier.carrier
+    try:
+        base_tree = clone.tree(dossier.proposal.base)
+    except GitError as error:  # whatever names a base that is nowhere on the remote, it is no change of this repository
+        return TreeFacts("", (), "", None, carrier_message_ok=False, disagreement=f"the base: {error.message}")
     if carrier is None:
         return TreeFacts(base_tree, (), "", None, carrier_message_ok=False, disagreement="there is no carrier commit")
     result, parents = clone.tree(carrier), clone.parents(carrier)

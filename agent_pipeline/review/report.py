@@ -9,26 +9,21 @@ from datetime import datetime
 from typing import Any
 
 from agent_pipeline import clock
-from agent_pipeline.attestation import statements
 from agent_pipeline.audit import high_water
 from agent_pipeline.audit import log as audit_log
-from agent_pipeline.documents import levels
-from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.form import to_plain
-from agent_pipeline.documents.replay_result import PREDICATE_TYPE, ReplayResult
-from agent_pipeline.documents.root import TrustRoot
-from agent_pipeline.documents.statement import Statement
-from agent_pipeline.documents.summary import Summary
+from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, UNKNOWN, Verification
-from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import records
-from agent_pipeline.repository.dossier import TEST_RESULT, Dossier, open_dossier
+from agent_pipeline.repository.dossier import Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review import evidence
 from agent_pipeline.review.next_step import next_step
 from agent_pipeline.review.state import State, state_of
+from agent_pipeline.verify.landing import decide
 from agent_pipeline.verify.log import check_log
+from agent_pipeline.verify.vouched import so_far, when_merged
 
 MERGES_LOOKED_AT = 1000
 # Landing steps that wait for somebody, rather than having gone wrong.
@@ -42,27 +37,29 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     log = audit_log.read(desk.clone, desk.remote)
     high_water.check(desk, log)
     entries = check_log(log.envelopes, desk.landed.root)
-    state = state_of(record, entries)
+    state = state_of(record, entries, desk.landed.root)
     document = _asked(record, state)
     number = number or state.number
     if number is None:
         return document | {"next": next_step(state.word, record.id, desk.landed.root, ())}
     dossier = open_dossier(record, number)
-    result = _replayed(dossier, desk.landed.root)
-    decision = evidence.decide_landing(desk, dossier, now, merger=_any_merger(desk))
+    landing = evidence.landing_inputs(desk, dossier, now, merger=_any_merger(desk))
+    decision = decide(landing)
+    merged = next((entry for entry in entries if entry.event == "merged" and entry.request == record.id), None)
+    vouched = when_merged(landing, merged) if merged is not None else so_far(landing)
     missing = tuple(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
-    if state.word == "merged":
+    if merged is not None:
         missing = ()
     return (
         document
-        | _asserted(dossier, result)
-        | _seen(result, decision, merged=state.word == "merged")
+        | _asserted(dossier, vouched.replay)
+        | _seen(vouched.replay, decision, merged=merged is not None)
         | {
-            "proofs": list(decision.proofs) or _merged_proofs(dossier, state),
-            "persons": len(_people(dossier, desk)),
-            "people": _people(dossier, desk),
-            "merged_as": _merged_as(desk, dossier) if state.word == "merged" else None,
-            "signatures": _signatures(dossier, desk),
+            "proofs": list(vouched.proofs or decision.proofs),
+            "persons": len(vouched.people),
+            "people": list(vouched.people),
+            "merged_as": _merged_as(desk, dossier) if merged is not None else None,
+            "signatures": [{"what": what, "who": who} for what, who in vouched.signatures],
             "missing": list(missing) if state.word in ("proposed", "staged", "trial") else [],
             "next": next_step(state.word, dossier.name, desk.landed.root, missing),
         }
@@ -122,25 +119,15 @@ def _asserted(dossier: Dossier, result: ReplayResult | None) -> dict[str, Any]:
     }
 
 
-def _replayed(dossier: Dossier, root: TrustRoot) -> ReplayResult | None:
-    """Return the replay that CI signed for this very statement; the record's unsigned reports are not believed."""
-    for data in dossier.of(TEST_RESULT):
-        try:
-            signed = statements.read(data, root, PREDICATE_TYPE, "ci")
-            result = ReplayResult.from_dict(signed.statement.predicate.get("x-agent-pipeline"))
-        except RejectedError:
-            continue
-        if result.statement == dossier.statement:
-            return result
-    return None
+def _seen(replay: ReplayResult | None, decision: Verification, *, merged: bool) -> dict[str, Any]:
+    """Return the checks: what CI replayed and signed, and of the verification done just now what did not pass.
 
-
-def _seen(result: ReplayResult | None, decision: Verification, *, merged: bool) -> dict[str, Any]:
-    """Return the checks: what CI replayed and signed, and of the verification done just now what did not pass."""
-    checks = [to_plain(check) for check in result.checks] if result is not None else []
+    What stands in the record's reports is not looked at: nobody signed those.
+    """
+    checks = [to_plain(check) for check in replay.checks] if replay is not None else []
     if not merged:  # what is merged is consumed: the verifier would refuse to land it again
         checks += [to_plain(check) for check in decision.checks if check.outcome == FAILED and not waits(check.name)]
-    return {"checks": checks, "seen_by": "ci" if result is not None else None}
+    return {"checks": checks, "seen_by": "ci" if replay is not None else None}
 
 
 def _merged_as(desk: Desk, dossier: Dossier) -> str | None:
@@ -149,7 +136,8 @@ def _merged_as(desk: Desk, dossier: Dossier) -> str | None:
     for _ in range(MERGES_LOOKED_AT):
         if at is None:
             return None
-        if line in desk.clone.message(at).splitlines():
+        ours = desk.clone.tree(at) == dossier.proposal.tree and desk.clone.parents(at)[:1] == (dossier.proposal.base,)
+        if ours and line in desk.clone.message(at).splitlines():
             return at
         at = next(iter(desk.clone.parents(at)), None)
     return None
@@ -163,32 +151,3 @@ def waits(check: str) -> bool:
 def _any_merger(desk: Desk) -> str:
     keys = [keyid for person in desk.landed.root.people if "merger" in person.roles for keyid in person.keys]
     return keys[0] if keys else ""
-
-
-def _signatures(dossier: Dossier, desk: Desk) -> list[dict[str, str]]:
-    """Return who signed what, for signatures that hold; in the order of the pipeline."""
-    found = [("request", dossier.request_envelope)]
-    order = ("provenance", "test-result", "summary", "approval", "merge")
-    found += [(kind, data) for kind in order for data in dossier.of(kind)]
-    rows = []
-    for what, data in found:
-        try:
-            who = statements.signer(Envelope.from_json(data), desk.landed.root).name
-        except RejectedError:
-            continue
-        rows.append({"what": what, "who": who})
-    return rows
-
-
-def _people(dossier: Dossier, desk: Desk) -> list[str]:
-    return sorted({row["who"] for row in _signatures(dossier, desk)})
-
-
-def _merged_proofs(dossier: Dossier, state: State) -> list[str]:
-    """Return the proofs of a merged proposal from its merge summary: what stood when it landed."""
-    if state.word != "merged":
-        return []
-    for data in dossier.of("merge"):
-        summary = Summary.from_statement(Statement.from_json(Envelope.from_json(data).payload))
-        return [levels.proof(level) for level in summary.levels]
-    return []

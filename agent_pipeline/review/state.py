@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.request import Request
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import SchemaError
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository.records import Record
+from agent_pipeline.verify.standing import holding_closures
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +24,24 @@ class State:
     detail: str = ""
 
 
-def state_of(record: Record, entries: tuple[LogEntry, ...]) -> State:
-    """Return the state of the newest proposal of `record`. Raises `SchemaError` for an unreadable record."""
+def state_of(record: Record, entries: tuple[LogEntry, ...], root: TrustRoot) -> State:
+    """Return the state of the newest proposal of `record`. Raises `SchemaError` for an unreadable record.
+
+    What the log says of a proposal it says of its statement: another one under the same number is a new one. A closure
+    counts when it is signed by somebody who may close.
+    """
     _, request = dossiers.read_request(record)
     number = dossiers.latest(record)
     about = [entry for entry in entries if entry.request == record.id]
-    if any(entry.event == "merged" for entry in about):
-        merged = next(entry for entry in about if entry.event == "merged")
+    merged = next((entry for entry in about if entry.event == "merged"), None)
+    if merged is not None:
         return State("merged", merged.number, request)
-    if any(entry.event == "closed" for entry in about) or dossiers.closures(record):
+    if any(entry.event == "closed" for entry in about) or holding_closures(dossiers.closures(record), request, root):
         return State("closed", number, request)
     if number is None:
         return _without_proposal(record, request)
-    events = [entry.event for entry in about if entry.number == number]
+    statement = dossiers.statement_of(record, number)
+    events = [entry.event for entry in about if entry.statement == statement and statement is not None]
     if "rejected" in events:
         return State("rejected", number, request)
     if request.trial:

@@ -35,9 +35,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class HeldTest(Held):
-    """A replay's result."""
+    """A replay's result, and the digest of the policy that it was run under."""
 
     result: ReplayResult
+    policy: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +69,29 @@ def _held(
             continue
 
 
-def test_results(case: Case, landing: LandingInputs) -> tuple[HeldTest, ...]:
-    """Return CI's replays of this statement, tree and locked image, under the policy in force, that passed."""
+def replays(case: Case, landing: LandingInputs) -> tuple[HeldTest, ...]:
+    """Return CI's replays of this statement and tree, however they ended and whatever they were run under."""
     found = _held(case, landing, replay_result.PREDICATE_TYPE, "ci", _test_result)
-    locked = case.inputs.images.images.get(case.policy.sandbox.image)
-    wanted = (case.request_id, case.inputs.number, case.identity, case.proposal.tree)
+    wanted = (case.inputs.request, case.inputs.number, case.identity, case.proposal.tree)
     return tuple(
-        HeldTest(signed.person, signed.envelope, result)
+        HeldTest(signed.person, signed.envelope, result, policy)
         for signed, (result, policy) in found
         if (result.request, result.number, result.statement, result.tree) == wanted
+    )
+
+
+def test_results(case: Case, landing: LandingInputs) -> tuple[HeldTest, ...]:
+    """Return CI's replays of this statement, tree and locked image, under the policy in force, that passed."""
+    locked = case.inputs.images.images.get(case.policy.sandbox.image)
+    return tuple(
+        test
+        for test in replays(case, landing)
+        if case.request_id == case.inputs.request
         and locked is not None
-        and result.image == locked.identity
-        and result.backend in case.policy.sandbox.backends
-        and policy == strict.sha256(case.inputs.policy_bytes)
-        and verdict(result.checks) == PASSED
+        and test.result.image == locked.identity
+        and test.result.backend in case.policy.sandbox.backends
+        and test.policy == strict.sha256(case.inputs.policy_bytes)
+        and verdict(test.result.checks) == PASSED
     )
 
 
@@ -102,11 +112,19 @@ def _test_result(statement: Statement) -> tuple[ReplayResult, str | None]:
     return result, configuration.get("policy")
 
 
+def summaries_of(case: Case, landing: LandingInputs) -> tuple[HeldSummary, ...]:
+    """Return CI's summaries of this manifest, whatever they say."""
+    found = _held(case, landing, summary.PREDICATE_TYPE, "ci", Summary.from_statement)
+    return tuple(
+        HeldSummary(signed.person, signed.envelope, said)
+        for signed, said in found
+        if said.verifier == summary.VERIFIER_ID
+    )
+
+
 def summaries(case: Case, landing: LandingInputs) -> tuple[HeldSummary, ...]:
     """Return CI's summaries that admit this very change under the policy in force."""
-    found = _held(case, landing, summary.PREDICATE_TYPE, "ci", Summary.from_statement)
     wanted = (
-        summary.VERIFIER_ID,
         True,
         case.inputs.root.repository,
         case.proposal.target,
@@ -117,20 +135,19 @@ def summaries(case: Case, landing: LandingInputs) -> tuple[HeldSummary, ...]:
     )
     basis = {strict.sha256(case.inputs.request_envelope), strict.sha256(case.inputs.provenance_envelope)}
     return tuple(
-        HeldSummary(signed.person, signed.envelope, said)
-        for signed, said in found
+        held
+        for held in summaries_of(case, landing)
         if (
-            said.verifier,
-            said.passed,
-            said.repository,
-            said.target,
-            said.policy,
-            said.statement,
-            said.base,
-            said.tree,
+            held.summary.passed,
+            held.summary.repository,
+            held.summary.target,
+            held.summary.policy,
+            held.summary.statement,
+            held.summary.base,
+            held.summary.tree,
         )
         == wanted
-        and basis <= set(said.inputs)
+        and basis <= set(held.summary.inputs)
     )
 
 

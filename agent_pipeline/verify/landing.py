@@ -45,7 +45,7 @@ class LandingCase:
         return frozenset(signed | ({self.summary.person.name} if self.summary is not None else set()))
 
 
-def _gather(case: Case, landing: LandingInputs) -> LandingCase:
+def gather(case: Case, landing: LandingInputs) -> LandingCase:
     """Return what holds. What cannot be told for want of readable documents is left out; steps say so."""
     try:
         summary = _admitting(case, evidence.summaries(case, landing))
@@ -209,7 +209,7 @@ def decide(landing: LandingInputs) -> Verification:
     case = read(landing.inputs)
     checks = steps.run(VERIFIER_STEPS, case)
     verified = verdict(checks) == PASSED
-    this = _gather(case, landing)
+    this = gather(case, landing)
     checks += steps.run(STEPS, this, first=len(checks) + 1)
     return Verification(
         version=1,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from agent_pipeline.attestation import statements
 from agent_pipeline.documents import closure
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.request import Request
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.verify.case import Case
 from agent_pipeline.verify.steps import require
@@ -38,7 +42,8 @@ def open_(case: Case) -> str:
         not decided or decided[-1].event == "approved",
         f"this proposal was rejected by entry {decided[-1].index} of the log" if decided else "",
     )
-    require(not _closed_by_requester(case), f"{case.request.requester}, who asked for it, closed the request")
+    closed = holding_closures(case.inputs.closures, case.request, case.inputs.root)
+    require(not closed, f"{closed[0].person.name} closed the request" if closed else "")
     return "not merged, rejected, stopped or closed before"
 
 
@@ -46,14 +51,19 @@ def _is_it(case: Case, entry: LogEntry) -> bool:
     return entry.statement == case.identity
 
 
-def _closed_by_requester(case: Case) -> bool:
-    """Return whether one of the closures holds. One that does not changes nothing: anybody could have put it there."""
-    for data in case.inputs.closures:
+def holding_closures(closures: Iterable[bytes], request: Request, root: TrustRoot) -> tuple[statements.Signed, ...]:
+    """Return the closures of `request` that hold: by who asked for it, or by somebody who may merge.
+
+    One that does not hold changes nothing: anybody could have put it there.
+    """
+    found = []
+    for data in closures:
         try:
-            signed = statements.read(data, case.inputs.root, closure.PREDICATE_TYPE, "requester")
+            signed = statements.read(data, root, closure.PREDICATE_TYPE, "requester", "merger")
             said = closure.Closure.from_dict(signed.statement.predicate)
         except RejectedError:
             continue
-        if said.request == case.request_id and signed.person.name == said.by == case.request.requester:
-            return True
-    return False
+        may = signed.person.name == request.requester or "merger" in signed.person.roles
+        if may and said.by == signed.person.name and said.request == request.id:
+            found.append(signed)
+    return tuple(found)

@@ -1,0 +1,127 @@
+"""Who signed what for one very change, and what CI saw of it: what people are shown, and what a merge names.
+
+Only what holds is counted, as in the decision itself. Anyone who may push can put envelopes and reports into a record;
+a genuine signature under another change is no signature under this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from agent_pipeline.attestation import statements
+from agent_pipeline.documents import levels, strict
+from agent_pipeline.documents import summary as summaries
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.replay_result import ReplayResult
+from agent_pipeline.documents.root import Person
+from agent_pipeline.documents.summary import MERGER_ID, Summary
+from agent_pipeline.errors import RejectedError, SignatureError
+from agent_pipeline.verify import evidence
+from agent_pipeline.verify.case import Case, read
+from agent_pipeline.verify.inputs import LandingInputs
+from agent_pipeline.verify.landing import gather
+from agent_pipeline.verify.signers import requester_of, runner_of
+from agent_pipeline.verify.steps import Skip
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """`signatures` are (what, who) in the order of the pipeline, `envelopes` the SHA-256 of CI's and the reviewers'.
+
+    `replay` is the newest one that CI signed and logged, however it ended; `proofs` are those of a merge.
+    """
+
+    signatures: tuple[tuple[str, str], ...]
+    envelopes: frozenset[str]
+    replay: ReplayResult | None
+    proofs: tuple[str, ...] = ()
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The distinct people who signed, sorted."""
+        return tuple(sorted({who for _, who in self.signatures}))
+
+
+def so_far(landing: LandingInputs) -> Vouched:
+    """Return what holds for a proposal that is not merged."""
+    case = read(landing.inputs)
+    this = gather(case, landing)
+    held: list[tuple[str, evidence.Held]] = [("test-result", test) for test in this.tests]
+    held += [("summary", this.summary)] if this.summary is not None else []
+    held += [("approval", review) for review in (this.approvals or {}).values()]
+    signatures = (*_asked(case), *((what, one.person.name) for what, one in held))
+    return Vouched(signatures, frozenset(one.envelope for _, one in held), _newest(case, landing))
+
+
+def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
+    """Return what the merger signed and logged by `entry`, whatever rules are in force by now.
+
+    Raises `SignatureError` when the record holds another proposal than the one that was merged, or no such summary.
+    """
+    case = read(landing.inputs)
+    if case.identity != entry.statement:
+        raise SignatureError(
+            f"the record holds another proposal {landing.inputs.request}.{landing.inputs.number} than was merged",
+            hint="somebody rewrote the record; the merge commit says what landed",
+        )
+    who, summary = _merge_summary(case, landing, entry)
+    named = set(summary.inputs)
+    tests = [("test-result", test) for test in _quietly(lambda: evidence.replays(case, landing))]
+    sums = [("summary", one) for one in _quietly(lambda: evidence.summaries_of(case, landing))]
+    reviews = [("approval", one) for one in _quietly(lambda: evidence.approvals(case, landing))]
+    held: list[tuple[str, evidence.Held]] = [one for one in (*tests, *sums, *reviews) if one[1].envelope in named]
+    signatures = (*_asked(case), *((what, one.person.name) for what, one in held), ("merge", who.name))
+    return Vouched(
+        signatures,
+        frozenset(one.envelope for _, one in held),
+        next((test.result for _, test in tests if test.envelope in named), None),
+        tuple(levels.proof(level) for level in summary.levels),
+    )
+
+
+def _merge_summary(case: Case, landing: LandingInputs, entry: LogEntry) -> tuple[Person, Summary]:
+    for data in landing.attestations:
+        if strict.sha256(data) in entry.envelopes:
+            try:
+                signed = statements.read(data, case.inputs.root, summaries.PREDICATE_TYPE, "merger")
+                said = Summary.from_statement(signed.statement)
+            except RejectedError:
+                continue
+            if (said.verifier, said.statement) == (MERGER_ID, case.identity):
+                return signed.person, said
+    raise SignatureError(
+        f"the summary that entry {entry.index} of the log names is not in the record any more",
+        hint="somebody rewrote the record; the merge commit and refs/attestations/trees say what landed",
+    )
+
+
+def _asked(case: Case) -> tuple[tuple[str, str], ...]:
+    """Return the signatures under request and provenance that hold."""
+    found = []
+    for what, who in (("request", requester_of), ("provenance", runner_of)):
+        try:
+            found.append((what, who(case).name))
+        except (RejectedError, Skip):
+            continue
+    return tuple(found)
+
+
+def _newest(case: Case, landing: LandingInputs) -> ReplayResult | None:
+    """Return the replay that the newest entry about this very proposal names."""
+    tests = {test.envelope: test.result for test in _quietly(lambda: evidence.replays(case, landing))}
+    for entry in reversed(_quietly(lambda: case.log)):
+        if entry.event in ("admitted", "rejected") and entry.statement == case.identity:
+            return next((tests[name] for name in entry.envelopes if name in tests), None)
+    return None
+
+
+def _quietly(look: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
+    """Return what is found, nothing when the documents cannot be read: steps of the verifier say so."""
+    try:
+        return look()
+    except (RejectedError, Skip):
+        return ()
