@@ -29,6 +29,7 @@ def held(config: Config, request: str) -> Iterator[None]:
     Raises `StaleError` when a run of it is going on here already, `StorageError` when its file cannot be written.
     """
     path = _path(config, request)
+    _sweep(path.parent)
     try:
         file = _take(path)
     except BlockingIOError as error:
@@ -63,6 +64,14 @@ def _take(path: Path) -> TextIO:
         file.close()  # the run before removed it between our opening and our locking
 
 
+def _sweep(folder: Path) -> None:
+    """Remove the leases of runs that were killed: those that can be taken."""
+    for path in folder.glob("*"):
+        with contextlib.suppress(OSError), path.open("r+", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 def interrupt(config: Config, request: str) -> bool:
     """Send SIGINT to the run of `request` on this machine. Return False when none is going on."""
     path = _path(config, request)
@@ -70,6 +79,7 @@ def interrupt(config: Config, request: str) -> bool:
         with path.open("r+", encoding="ascii") as file:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)  # of a run that was killed
                 return False
             os.kill(int(file.read()), signal.SIGINT)
             return True

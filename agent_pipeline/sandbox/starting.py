@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
+
+from agent_pipeline import process
 
 _T = TypeVar("_T")
 
@@ -22,10 +24,12 @@ def _starter() -> ThreadPoolExecutor:
 
 def to_its_end(call: Callable[[], _T], undo: Callable[[_T], object]) -> _T:
     """Run `call` where no interrupt reaches it; when one comes meanwhile, `undo` its result and pass it on."""
-    future = _starter().submit(call)
+    future: Future[_T] | None = None
     try:
+        with process.held_back():  # a thread that is cut short as it starts would keep the program from ending
+            future = _starter().submit(call)
         return future.result()
     except BaseException:
-        if not future.cancel() and future.exception() is None:  # which waits for its end
+        if future is not None and not future.cancel() and future.exception() is None:  # which waits for its end
             undo(future.result())
         raise
