@@ -5,6 +5,7 @@ A command that does not end with 0 proposes nothing, whatever it changed: a tool
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,7 +31,7 @@ def run(
 ) -> tuple[End, Command]:
     """Run `argv` to its end or its time. Raises `SandboxError` when the sandbox is gone."""
     budget.steps = 1
-    sink(Event("tool", 1, visible(" ".join(argv))))
+    sink(Event("tool", 1, visible(shlex.join(argv))))
     try:
         result = sandbox.run(argv, seconds=budget.seconds_left())
     except ValueError as error:  # a NUL, or more than a command line holds

@@ -28,6 +28,7 @@ from agent_pipeline.mediator.prices import price_of
 from agent_pipeline.policy import rules
 from agent_pipeline.sandbox.contract import Sandbox
 
+_NO_KEY: Final = "set ANTHROPIC_API_KEY, or let a command do it: --engine command -- COMMAND"
 _ENGINES: Final = ("claude", "command", "recorded")
 
 
@@ -69,7 +70,7 @@ def _check_claude(job: Job) -> str:
     """Return the endpoint's origin."""
     engine, models = job.request.engine, job.policy.models
     if not job.api_key:
-        raise UsageError("there is no API key for the engine claude", hint="set ANTHROPIC_API_KEY")
+        raise UsageError("there is no API key for the engine claude", hint=_NO_KEY)
     if engine.model is None or engine.prompt is None:
         raise UsageError("the engine claude needs a model and a prompt", hint="name them with --model and --prompt")
     if not rules.matches_any(models.allow, engine.model):

@@ -22,6 +22,7 @@ from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
+from agent_pipeline.review import marks
 from agent_pipeline.review.report import waits
 from agent_pipeline.review.staging import Found
 from agent_pipeline.review.state import state_of
@@ -46,6 +47,21 @@ def _named(desk: Desk, names: tuple[str, ...], states: tuple[str, ...]) -> list[
     return found
 
 
+def _note_what_was_taken_back(desk: Desk, role: str) -> None:
+    """Put rejections and closures into the log, where nobody who may push can take them back again."""
+    hand = hands.need(desk.config, desk.clone, desk.landed.root, role)
+    logged = desks.log_entries(desk)
+    for record in records.all_records(desk.clone, desk.remote):
+        try:
+            for mark in marks.unlogged(record, logged, desk.landed.root):
+                marks.note(desk, hand, mark, clock.now())
+                desk.tell(f"log: {record.id} was {mark.event}: {mark.detail}")
+        except SchemaError:
+            continue  # nothing of it can land; what is wrong with it is said when its turn comes
+        except Exception as error:  # noqa: BLE001 - as in `_named`
+            desk.tell(f"{record.id}: not looked through: {_why(error)}")
+
+
 def _why(error: Exception) -> str:
     return error.message if isinstance(error, AgentPipelineError) else f"{type(error).__name__}: {error}"[:400]
 
@@ -64,6 +80,7 @@ def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     desk = desks.here(out, push=push)
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     results = []
+    _note_what_was_taken_back(desk, "ci")
     for request in _named(desk, names, ("proposed",)):
         results.append(_result(request, functools.partial(_admitted, desk, request, None)))
         desk = desks.here(out, push=push)
@@ -165,6 +182,7 @@ def merge(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     hands.need(desk.config, desk.clone, desk.landed.root, "merger")
     results: list[dict[str, Any]] = []
     codes = []
+    _note_what_was_taken_back(desk, "merger")
     for request in _named(desk, names, ("staged",)):
         row, code = _merged(desk, request)
         results.append(row)

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from agent_pipeline import clock, process
+from agent_pipeline import config as configuration
 from agent_pipeline.cli import sdist
 from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import command
@@ -61,7 +62,11 @@ class Stage:
 
     def type(self, *words: str) -> dict[str, Any]:
         """Run one command of ours in the project and return its JSON document. Raises `CheckError` when it says no."""
-        self.out.talk(f"\n$ agent-pipeline {shlex.join(words)}")
+        self.out.talk(f"\n$ agent-pipeline {' '.join(_typed(word) for word in words)}")
+        return self.read(*words)
+
+    def read(self, *words: str) -> dict[str, Any]:
+        """Do the same without a word about it."""
         argv = [sys.executable, "-P", "-m", "agent_pipeline", *words, "--json"]
         code, data = process.stream(
             argv, env=self.env(), cwd=self.project, say=self.out.talk, timeout=SECONDS, limit=LIMIT
@@ -71,6 +76,12 @@ class Stage:
             said = document.get("error", {}).get("message", f"exit {code}")
             raise CheckError(f"`agent-pipeline {words[0]}` said no: {said}", hint=f"look into {self.project}")
         return document
+
+
+def _typed(word: str) -> str:
+    """Return `word` as a person would type it, long ones cut."""
+    plain = " ".join(word.split())
+    return f'"{plain[:72]}…"' if len(plain) > 80 else shlex.quote(word)  # noqa: PLR2004 - a terminal's width
 
 
 @command("agent-pipeline demo --keep /tmp/demo")
@@ -85,6 +96,8 @@ class Stage:
 )
 def demo(out: Output, keep: Path | None, engine: str) -> None:
     """The whole way on a real project: a released bug, from request to merge. Needs no key and no account."""
+    if engine == "claude" and configuration.load().api_key is None:
+        raise UsageError("ENGINE=claude needs a key", hint="set ANTHROPIC_API_KEY, or run the demo without ENGINE")
     case_folder = data_folder("golden") / "demo"
     case = json.loads((case_folder / "case.json").read_bytes())
     with _folder(keep) as folder:
@@ -100,9 +113,8 @@ def demo(out: Output, keep: Path | None, engine: str) -> None:
             played = ["--engine", "claude"]
         asked = stage.type("request", case["request"], "--kind", case["kind"], *played)
         stage.type("land", asked["id"])
-        document = stage.type("show", asked["id"])
-        out.talk("")
-        shown = stage.type("diff", asked["id"])
+        document, shown = stage.read("show", asked["id"]), stage.read("diff", asked["id"])
+        out.talk("\nand this is what `agent-pipeline show` and `agent-pipeline diff` print:\n")
         out.finish(
             {
                 "project": str(stage.project),

@@ -40,4 +40,6 @@ def log_entries(desk: Desk) -> tuple[LogEntry, ...]:
     """Return the shared log, its chain and signatures checked. Raises `SignatureError`."""
     log = audit_log.read(desk.clone, desk.remote)
     high_water.check(desk, log)
-    return check_log([entry.envelope for entry in log.entries], desk.landed.root)
+    entries = check_log([entry.envelope for entry in log.entries], desk.landed.root)
+    high_water.remember(desk, log.head)
+    return entries

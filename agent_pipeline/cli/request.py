@@ -119,7 +119,8 @@ def request(  # noqa: PLR0913 - the contract of the command line
     if detach and go_on_detached(desk.config, asked.id):
         out.finish({"id": asked.id, "state": "requested"}, lambda: asked.id)
         return YES
-    out.line(asked.id)
+    if not sys.stdout.isatty():  # on a terminal it stands one line above
+        out.line(asked.id)
     try:
         found = run_to_proposal(out, desk, asked, recording, push=push)
     except AgentPipelineError as error:
@@ -161,6 +162,8 @@ def _words(text: str | None, command_line: tuple[str, ...], file: Path | None) -
         # With -F, everything that click took for TEXT belongs to the command.
         command_line = (text, *command_line) if text is not None else command_line
         text = _read_words(file)
+    if command_line and "--" not in sys.argv:
+        raise UsageError("the request is several words", hint='quote it: agent-pipeline request "..."')
     if text is None or not text.strip():
         raise UsageError("the request is empty", hint='say what is wrong: agent-pipeline request "..."')
     if len(text) > TEXT_LIMIT:

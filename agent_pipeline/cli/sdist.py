@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 import tempfile
 import zlib
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_pipeline.cli import package_index
 from agent_pipeline.cli.package_index import Listed, Sources
@@ -29,6 +30,9 @@ MAX_BYTES: Final = 20 << 20
 MAX_UNPACKED: Final = 100 << 20
 MAX_FILES: Final = 5000
 _HINT: Final = "check the network and `pip config list`, or put the file into a folder and set PIP_FIND_LINKS to it"
+# PEP 706's filter came with Python 3.11.4; what it would refuse, `_members` refuses on every version.
+_FILTER: Final[dict[str, Any]] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+_FilterError: Final[type[Exception]] = getattr(tarfile, "FilterError", ValueError)
 
 
 def fetch(name: str, file: str, sha256: str, folder: Path) -> Path:
@@ -120,11 +124,11 @@ def unpack(archive: Path, folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as temporary:
             with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
-                tar.extractall(temporary, members=_members(tar, top), filter="data")
+                tar.extractall(temporary, members=_members(tar, top), **_FILTER)  # noqa: S202 - `_members` checks each
             if not (Path(temporary) / top).is_dir():
                 raise PathError(f"{archive.name} has no directory {top}/", hint="nothing was unpacked")
             return (Path(temporary) / top).rename(folder)
-    except (tarfile.FilterError, ValueError, OverflowError) as error:
+    except (_FilterError, ValueError, OverflowError) as error:
         raise PathError(f"{archive.name}: {error}", hint="nothing was unpacked") from error
     except tarfile.TarError as error:
         raise RejectedError(
@@ -160,4 +164,6 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
             raise PathError(f"{member.name!r} is outside {top}/", hint="nothing was unpacked")
         if not (member.isreg() or member.isdir()) or member.issparse():  # a sparse file unpacks to any size
             raise PathError(f"{member.name!r} is neither a file nor a directory", hint="nothing was unpacked")
+        member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+        member.uid, member.gid, member.uname, member.gname = os.geteuid(), os.getegid(), "", ""
         yield member

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.pipeline import report
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository import records, trees
+from agent_pipeline.review import evidence
 from agent_pipeline.review.state import State, state_of
 
 WAIT_STEP, WAIT_SECONDS = 2.0, 3600.0
@@ -71,9 +73,12 @@ def diff(out: Output, name: str, other: str | None, *, push: bool) -> None:
     """What a proposal changes, or how a second one differs from it."""
     desk = desks.here(out, push=push)
     first = desks.find_dossier(desk, name)
+    evidence.check_trees(desk.clone, first)
     old, new = first.proposal.base_tree, first.proposal.tree
     if other is not None:
-        old, new = first.proposal.tree, desks.find_dossier(desk, other).proposal.tree
+        second = desks.find_dossier(desk, other)
+        evidence.check_trees(desk.clone, second)
+        old, new = first.proposal.tree, second.proposal.tree
     text = trees.diff(desk.clone, old, new)
     paths = list(first.proposal.paths)
     document = {"id": first.record.id, "proposal": first.name, "old": old, "tree": new, "paths": paths, "diff": text}
@@ -131,7 +136,7 @@ def _told(line: dict[str, Any]) -> str:
                 f"       {x}" for x in line["content"].splitlines()[:20]
             )
         case "command":
-            return f"$ {' '.join(line['argv'])}\n{line['output']}\nexit {line['code']}"
+            return f"$ {shlex.join(line['argv'])}\n{line['output']}\nexit {line['code']}"
         case "note":
             return f"    note: {line['event']}: {line['detail']}"
         case _:

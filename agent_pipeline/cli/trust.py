@@ -17,8 +17,8 @@ from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.anchor import Anchor
-from agent_pipeline.documents.root import PAYLOAD_TYPE, ROLES, TrustRoot
-from agent_pipeline.errors import RejectedError, UsageError
+from agent_pipeline.documents.root import PAYLOAD_TYPE, ROLES, Key, TrustRoot
+from agent_pipeline.errors import RejectedError, SignatureError, UsageError
 from agent_pipeline.repository import anchor as anchors
 from agent_pipeline.repository import landed, records, refs, remotes, worktree
 from agent_pipeline.repository.clone import Clone
@@ -56,7 +56,8 @@ def join(out: Output, *, push: bool) -> None:
     key = signer.public()
     document = {"name": name, "keyid": key.keyid, "fingerprint": keys.fingerprint(key), "ref": ref}
     hint = "next: somebody with the role root compares the fingerprint and runs"
-    told = f"{name} offers {document['fingerprint']}\n{hint}\n  agent-pipeline trust add {name} --role ROLE"
+    line = f"agent-pipeline trust add {name} --role ROLE --fingerprint {document['fingerprint']}"
+    told = f"{name} offers {document['fingerprint']}\n{hint}\n  {line}"
     out.finish(document, lambda: told)
 
 
@@ -135,11 +136,14 @@ def _offers(desk: Desk, root: TrustRoot) -> list[dict[str, str]]:
     rows = []
     for ref, tip in sorted(desk.clone.refs(prefix).items()):
         name = ref.removeprefix(prefix)
-        data = Record(name, tip, desk.clone).read(offers.FILE)
-        if data is not None:
-            key = offers.read(data, name)
-            if root.owner(key.keyid) is None:
-                rows.append({"name": name, "fingerprint": keys.fingerprint(key)})
+        try:
+            data = Record(name, tip, desk.clone).read(offers.FILE)
+            key = offers.read(data, name) if data is not None else None
+        except RejectedError as error:  # anybody who may push can put one there
+            desk.tell(f"{name}: no offer: {error.message}")
+            continue
+        if key is not None and root.owner(key.keyid) is None:
+            rows.append({"name": name, "fingerprint": keys.fingerprint(key)})
     return rows
 
 
@@ -160,19 +164,18 @@ def _told(document: dict[str, Any]) -> str:
 @command("agent-pipeline trust add alice --role reviewer", network=True)
 @click.argument("name")
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(ROLES), help="May be given again.")
-def add(out: Output, name: str, roles: tuple[str, ...], *, push: bool) -> None:
+@click.option("--fingerprint", metavar="SHA256:...", help="Of the key to add, as its owner told you; else it asks.")
+def add(out: Output, name: str, roles: tuple[str, ...], fingerprint: str | None, *, push: bool) -> None:
     """Add a person, or roles for one, in a new signed version of the trust root on the protected branch."""
     desk = desks.here(out, push=push)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "root")
-    key = _offered(desk, name)
+    key = _compared(out, desk, name, fingerprint)
     expires = clock.now() + timedelta(days=ROOT_DAYS)
     root = drafts.add(desk.landed.root, name, key, roles, expires=expires)
     if root.threshold > 1:
         raise UsageError(
             "this trust root wants several signatures", hint="one person alone cannot make the next version"
         )
-    if key is not None:
-        out.talk(f"{name}: {keys.fingerprint(key)} - compare it with {name}")
     envelope = hand.signer.envelope(PAYLOAD_TYPE, root.to_json()).to_json() + b"\n"
     files = {file_name(root.version, hand.signer.public().keyid): envelope}
     branch = landed.SETUP_BRANCH if desk.landed.trial else desk.landed.anchor.branch
@@ -183,7 +186,34 @@ def add(out: Output, name: str, roles: tuple[str, ...], *, push: bool) -> None:
     out.finish(document, lambda: f"{name} is now {', '.join(roles)} (version {root.version} of the trust root)")
 
 
-def _offered(desk: Desk, name: str) -> Any:  # noqa: ANN401 - Key | None
+def _compared(out: Output, desk: Desk, name: str, fingerprint: str | None) -> Key | None:
+    """Return the key to add, which a person has compared with its owner; None when only roles are added.
+
+    An offer is a ref that anyone who may push can replace at any moment, so that what is added must be what was
+    compared: the fingerprint is given, or asked for. Somebody known gets another key only by its fingerprint.
+    """
+    if fingerprint is None and desk.landed.root.person(name) is not None:
+        return None
+    key = _offered(desk, name)
+    if key is None:
+        return None
+    offered = keys.fingerprint(key)
+    if fingerprint is None:
+        if out.as_json or not sys.stdin.isatty():
+            raise UsageError(
+                f"{name} offers {offered}: nobody said whether that is {name}'s",
+                hint=f"compare it with {name} by another way, then give it: --fingerprint {offered}",
+            )
+        click.confirm(f"{name} offers {offered}\nIs that what {name} told you?", abort=True, err=True)
+    elif fingerprint != offered:
+        raise SignatureError(
+            f"{name} offers {offered}, but you compared {fingerprint}",
+            hint=f"somebody replaced the offer since; ask {name} to run `agent-pipeline join` again",
+        )
+    return key
+
+
+def _offered(desk: Desk, name: str) -> Key | None:
     """Return the key that `name` offers, None when there is no offer for somebody already known."""
     ref = records.OFFERS + name
     tip = desk.clone.ref(remotes.tracking(desk.remote, ref))

@@ -42,7 +42,7 @@ def merge(desk: Desk, dossier: Dossier, decision: Verification, staged: str, han
     if in_the_way:
         raise StaleError(
             f"your working tree has changes of its own in {', '.join(in_the_way[:5])}",
-            hint="commit or stash them, then land again; nothing was changed",
+            hint="stash them (a commit would move the branch), then land again; nothing was changed",
         )
     log = audit_log.read(desk.clone, desk.remote)
     evidence = tuple(data for kind in (TEST_RESULT, SUMMARY, APPROVAL) for data in dossier.of(kind))
@@ -59,11 +59,10 @@ def merge(desk: Desk, dossier: Dossier, decision: Verification, staged: str, han
             dossier.record.tip,
             records.extend(desk.clone, dossier.record, dossier.record.id, files),
         ),
-        logged,
         _attested(desk, dossier, summary, now),
     ]
     with process.held_back():  # a branch that moved without its files would look as if they had been changed back
-        records.publish(desk.clone, updates, remote=desk.remote)
+        entries.publish(desk, updates, logged)
         if desk.remote is None and _checked_out(desk) == target:
             worktree.update(desk.clone, old, new)
     return Merged(target, old, new)

@@ -53,10 +53,18 @@ def find(clone: Clone, remote: str | None, config: Config) -> Anchor:
     if pin is None:
         raise UsageError(
             f"nothing is pinned for {url}: without an anchor no signature means anything",
-            hint="compare the digest with somebody who knows it and run `agent-pipeline trust pin`; "
-            "in CI set AGENT_PIPELINE_ROOT; a repository that is not set up yet wants `agent-pipeline init`",
+            hint=_how_to_pin(clone, remote),
         )
     return pin
+
+
+def _how_to_pin(clone: Clone, remote: str | None) -> str:
+    if next(first_root_branches(clone, remote), None) is None:
+        return "this repository is not set up yet: agent-pipeline init"
+    return (
+        "it is set up, or this clone was moved: compare the digest with somebody who knows it, then "
+        "`agent-pipeline trust pin sha256:...`; in CI set AGENT_PIPELINE_ROOT"
+    )
 
 
 def _from_environment(clone: Clone, remote: str | None, url: str, text: str) -> Anchor:

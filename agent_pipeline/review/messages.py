@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from agent_pipeline.documents.request import Request
@@ -12,8 +13,8 @@ SUBJECT_LENGTH = 60
 def subject(text: str) -> str:
     """Return the first line of `text`, printable, without the characters that forges and trailers act on, cut short."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    plain = "".join(" " if char in "#@[]" or unicodedata.category(char)[0] in "CZ" else char for char in first)
-    words = " ".join(plain.split())
+    plain = "".join(" " if char in "#@" or unicodedata.category(char)[0] in "CZ" else char for char in first)
+    words = re.sub(r"\[(?=\s*(?:skip|ci|no)\b)", "(", " ".join(plain.split()), flags=re.IGNORECASE)  # [skip ci]
     return words if len(words) <= SUBJECT_LENGTH else words[: SUBJECT_LENGTH - 1].rstrip() + "…"
 
 

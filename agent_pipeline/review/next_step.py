@@ -15,19 +15,25 @@ _ENDED = {
 }
 
 
-def holders(root: TrustRoot, role: str) -> str:
-    """Return the people who hold `role`, for a sentence."""
+def holders(root: TrustRoot, role: str, but: str = "") -> str:
+    """Return the people who hold `role`, for a sentence; without `but` where somebody else holds it too."""
     names = [person.name for person in root.people if role in person.roles]
+    names = [name for name in names if name != but] or names
     return " or ".join(names) if names else f"nobody yet (`agent-pipeline trust add NAME --role {role}`)"
 
 
-def next_step(state: str, name: str, root: TrustRoot, missing: tuple[str, ...]) -> str:
-    """Return one line: who must do what next."""
+def next_step(state: str, name: str, root: TrustRoot, missing: tuple[str, ...], requester: str) -> str:
+    """Return one line: who must do what next. Whoever asked is named only where nobody else can do it."""
     request = name.partition(".")[0]
     if state in _ENDED:
         return _ENDED[state]
     if state == "proposed":
-        return f"{holders(root, 'ci')}: agent-pipeline ci run {request}"
+        return f"{holders(root, 'ci', requester)}: agent-pipeline ci run {request}"
+    if any("ask again" in text for text in missing):
+        return f"{requester}: ask again: agent-pipeline request ..."
+    if any(" rejected it" in text for text in missing):
+        return f"{requester}: ask again, it was rejected: agent-pipeline request ..."
     if any("review" in text for text in missing):
-        return f"{holders(root, 'reviewer')}: agent-pipeline diff {name}, then agent-pipeline review approve"
-    return f"{holders(root, 'merger')}: agent-pipeline land {request}"
+        approve = f"agent-pipeline review approve {name} --tree TREE"
+        return f"{holders(root, 'reviewer')}: agent-pipeline diff {name}, then {approve}"
+    return f"{holders(root, 'merger', requester)}: agent-pipeline land {request}"

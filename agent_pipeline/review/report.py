@@ -41,7 +41,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     document = _asked(record, state)
     number = number or state.number
     if number is None:
-        return document | {"next": next_step(state.word, record.id, desk.landed.root, ())}
+        return document | {"next": next_step(state.word, record.id, desk.landed.root, (), state.request.requester)}
     dossier = open_dossier(record, number)
     landing = evidence.landing_inputs(desk, dossier, now, merger=_any_merger(desk))
     decision = decide(landing)
@@ -61,7 +61,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
             "merged_as": _merged_as(desk, dossier) if merged is not None else None,
             "signatures": [{"what": what, "who": who} for what, who in vouched.signatures],
             "missing": list(missing) if state.word in ("proposed", "staged", "trial") else [],
-            "next": next_step(state.word, dossier.name, desk.landed.root, missing),
+            "next": next_step(state.word, dossier.name, desk.landed.root, missing, state.request.requester),
         }
     )
 
