@@ -17,14 +17,16 @@ from agent_pipeline.config import Config
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock
+from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.root import TrustRoot
-from agent_pipeline.errors import SchemaError, UsageError
+from agent_pipeline.errors import GitError, SchemaError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.repository import anchor as anchors
 from agent_pipeline.repository import remotes
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.records import LOG
 from agent_pipeline.repository.trust_files import FOLDER, versions
 
 SETUP_BRANCH = "refs/heads/agent-pipeline-setup"
@@ -70,11 +72,22 @@ def open_desk(clone: Clone, config: Config, tell: Callable[[str], None], now: da
     Raises `UsageError` when nothing is pinned or set up.
     """
     remote = clone.remote()
-    if remote is not None and push:
-        remotes.fetch(clone, remote)
+    left_out = remotes.fetch(clone, remote) if remote is not None and push else ()
     anchor = anchors.find(clone, remote, config)
+    _check_left_out(left_out, anchor, tell)
     rules = load(clone, remote, anchor, now)
     return Desk(clone, remote if push else None, anchors.url_of(clone, remote), config, rules, tell)
+
+
+def _check_left_out(refs: tuple[str, ...], anchor: Anchor, tell: Callable[[str], None]) -> None:
+    """Say which refs could not be fetched. Raises `GitError` when nothing can be decided without them."""
+    for ref in refs:
+        if ref in {anchor.branch, LOG}:
+            raise GitError(
+                f"{visible(ref)} cannot be fetched: Git's checks refuse what it points to",
+                hint="find out who pushed it, and put the branch or the log back where it was",
+            )
+        tell(f"{visible(ref)}: left out: Git's checks refuse what it points to")
 
 
 def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime) -> Landed:

@@ -23,6 +23,7 @@ from agent_pipeline.repository.refs import RefUpdate, check_name, stale, update
 TRACKING: Final = "refs/agent-pipeline-remote/"
 FETCHED: Final = ("heads/", "agent-pipeline/", "attestations/")
 SECONDS: Final = 600
+_ODD, _GROUP = 50, 500  # so many refs may be left out; so many are named in one fetch
 _PAUSES: Final = (0.2, 0.5, 1.0)  # between tries while another push holds the remote's locks
 _SETTINGS: Final = (
     "core.hooksPath=/dev/null",  # the user's hooks are for the user's own pushes
@@ -46,16 +47,43 @@ def tracking(remote: str | None, ref: str) -> str:
     return ref if remote is None else f"{TRACKING}{remote}/{ref.removeprefix('refs/')}"
 
 
-def fetch(clone: Clone, remote: str) -> None:
+def fetch(clone: Clone, remote: str) -> tuple[str, ...]:
     """Make the tracking refs what the remote has now: its branches, records, log and attestations.
 
-    Raises `GitError` when the remote cannot be reached or sends objects that Git's checks refuse.
+    Git fetches all or nothing, and anyone who may push can push what its checks refuse. What cannot be fetched is then
+    looked for, left out and returned. Raises `GitError` when the remote cannot be reached, or too much is wrong.
     """
     specs = [f"+refs/{part}*:{tracking(remote, f'refs/{part}')}*" for part in FETCHED]
-    options = ["--prune", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--refmap=", "--quiet"]
-    done = _run(clone, remote, ["fetch", *options, "--", remote, *specs])
-    if done.code != 0:
+    done = _fetch(clone, remote, "--prune", specs)
+    if done.code == 0:
+        return ()
+    parts = [f"refs/{part}*" for part in FETCHED]
+    listed = _run(clone, remote, ["ls-remote", "--refs", "--quiet", "--", remote, *parts])
+    refs = [line.partition("\t")[2] for line in listed.stdout.splitlines()]
+    odd = _unfetchable(clone, remote, refs) if listed.code == 0 else []
+    if not odd or len(odd) > _ODD or _fetch(clone, remote, "--prune", [*specs, *(f"^{ref}" for ref in odd)]).code != 0:
         raise _unreachable(clone, remote, done)
+    return tuple(odd)
+
+
+def _fetch(clone: Clone, remote: str, prune: str, specs: Sequence[str]) -> _Done:
+    options = [prune, "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--refmap=", "--quiet"]
+    return _run(clone, remote, ["fetch", *options, "--", remote, *specs])
+
+
+def _unfetchable(clone: Clone, remote: str, refs: Sequence[str]) -> list[str]:
+    """Return those of `refs` that cannot be fetched even alone; stops looking when there are too many."""
+    odd: list[str] = []
+    groups = [list(refs[at : at + _GROUP]) for at in range(0, len(refs), _GROUP)]
+    while groups and len(odd) <= _ODD:
+        group = groups.pop()
+        if _fetch(clone, remote, "--no-prune", [f"+{ref}:{tracking(remote, ref)}" for ref in group]).code == 0:
+            continue
+        if len(group) == 1:
+            odd += group
+        else:
+            groups += [group[: len(group) // 2], group[len(group) // 2 :]]
+    return sorted(odd)
 
 
 def push(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:

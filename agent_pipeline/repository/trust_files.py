@@ -10,7 +10,7 @@ import pygit2
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import TrustRoot
-from agent_pipeline.errors import SchemaError
+from agent_pipeline.errors import GitError, SchemaError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.remotes import tracking
 
@@ -41,24 +41,28 @@ def _files(clone: Clone, commit: str) -> Iterator[tuple[str, bytes]]:
     tree = clone.objects[commit].peel(pygit2.Tree)
     try:
         folder = tree[FOLDER]
-    except KeyError:
+    except (KeyError, ValueError, pygit2.GitError):
         return
     if isinstance(folder, pygit2.Tree):
         for entry in sorted(folder, key=lambda item: item.name or ""):
-            if isinstance(entry, pygit2.Blob) and entry.name is not None:
+            if isinstance(entry, pygit2.Blob) and entry.name is not None and _NAME.fullmatch(entry.name):
+                if entry.size > strict.MAX_BYTES:
+                    raise SchemaError(f"{FOLDER}/{entry.name} has more than {strict.MAX_BYTES} bytes")
                 yield entry.name, entry.data
 
 
 def first_root_branches(clone: Clone, remote: str | None) -> Iterator[tuple[str, str]]:
     """Yield (protected branch, digest of the first root) for every branch that carries a first root naming itself.
 
-    The payload is only read here, never believed: the digest decides.
+    The payload is only read here, never believed: the digest decides. A branch whose files are no trust root is passed
+    over: whoever may push could make one.
     """
-    for name in clone.refs(tracking(remote, "refs/heads/") if remote else "refs/heads/"):
-        commit = clone.ref(name)
-        if commit is None:
+    for commit in clone.refs(tracking(remote, "refs/heads/") if remote else "refs/heads/").values():
+        try:
+            first = next(iter(versions(clone, commit)), ())
+        except (SchemaError, GitError):
             continue
-        for envelope in next(iter(versions(clone, commit)), ()):
+        for envelope in first:
             try:
                 payload = Envelope.from_json(envelope).payload
                 root = TrustRoot.from_json(payload)

@@ -34,13 +34,15 @@ def team(tmp_path: Path) -> Team:
     alice.git("remote", "add", "origin", str(bare))
     alice.git("push", "-q", "origin", "main")
     root = alice.yes("init")["root"]
+    compared = {}
     for person in (ci, rosa):
         person.git("clone", "-q", str(bare), str(person.clone), cwd=person.home)
         offered = person.yes("join")
+        compared[person.name] = offered["fingerprint"]
         shown = alice.yes("trust", "show")
         assert {"name": person.name, "fingerprint": offered["fingerprint"]} in shown["offers"]
-    alice.yes("trust", "add", "ci", "--role", "ci", "--role", "merger")
-    alice.yes("trust", "add", "rosa", "--role", "reviewer")
+    alice.yes("trust", "add", "ci", "--role", "ci", "--role", "merger", "--fingerprint", compared["ci"])
+    alice.yes("trust", "add", "rosa", "--role", "reviewer", "--fingerprint", compared["rosa"])
     for person in (ci, rosa):
         assert person.yes("trust", "pin", root)["root"] == root
     alice.git("pull", "-q", "--ff-only", "origin", "main")

@@ -53,7 +53,7 @@ CONTRACT: dict[str, set[str]] = {
     "join": set(),
     "trust pin": set(),
     "trust show": set(),
-    "trust add": {"--role"},
+    "trust add": {"--role", "--fingerprint"},
     "keys generate": set(),
     "keys list": set(),
     "policy check": set(),
