@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from agent_pipeline import clock
-from agent_pipeline.audit import events
+from agent_pipeline.audit import events, high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
 from agent_pipeline.documents.statement import Statement
+from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import Dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import LOG
@@ -48,3 +49,9 @@ def append(desk: Desk, log: audit_log.Log, entry: LogEntry, sign: Callable[[Stat
     head = audit_log.append(desk.clone, log, sign(entry.to_statement()).to_json())
     events.record(desk.config, "log", f"signed {entry.event}", entry.request, index=entry.index, commit=head)
     return RefUpdate(LOG, log.head, head)
+
+
+def publish(desk: Desk, updates: Sequence[RefUpdate], logged: RefUpdate) -> None:
+    """Publish a whole step with its entry in the log, and remember how far the log has come. Raises `StaleError`."""
+    records.publish(desk.clone, [*updates, logged], remote=desk.remote)
+    high_water.remember(desk, logged.new)

@@ -9,7 +9,7 @@ from agent_pipeline.audit import high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import Verification
-from agent_pipeline.errors import AgentPipelineError, GitError, StaleError
+from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, StaleError
 from agent_pipeline.repository import commits, records, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import Dossier, closures
@@ -41,6 +41,17 @@ def tree_facts(clone: Clone, dossier: Dossier) -> TreeFacts:
     again = records.carrier(clone, dossier.proposal.base, result) == carrier
     parent = parents[0] if len(parents) == 1 else None
     return TreeFacts(base_tree, changes, result, parent, carrier_message_ok=again, disagreement=disagreement)
+
+
+def check_trees(clone: Clone, dossier: Dossier) -> None:
+    """Raise `RejectedError` when the manifest names other trees than the commits that it came with."""
+    said, carrier = dossier.proposal, dossier.carrier
+    found = (clone.tree(said.base), clone.tree(carrier) if carrier is not None else None)
+    if found != (said.base_tree, said.tree):
+        raise RejectedError(
+            f"the manifest of {dossier.name} does not say what its commits say",
+            hint=f"somebody wrote into its record; `agent-pipeline show {dossier.record.id}`",
+        )
 
 
 def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:

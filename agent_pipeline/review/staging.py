@@ -123,15 +123,18 @@ def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime)
     Raises `StaleError` when something moved meanwhile; nothing is half-written then.
     """
     log = audit_log.read(desk.clone, desk.remote)
-    files: dict[str, bytes] = {report_path(dossier.number, VERIFICATION_REPORT): found.verification.to_json()}
+    reports = {report_path(dossier.number, VERIFICATION_REPORT): found.verification.to_json()}
+    files: dict[str, bytes] = {}
     inputs: tuple[bytes, ...] = (dossier.request_envelope, dossier.provenance_envelope)
     if found.replay is not None:
         tested = hand.signer.statement(test_result_statement(desk, dossier, found.replay)).to_json()
         files[attestation_path(dossier.number, TEST_RESULT, tested)] = tested
-        files[report_path(dossier.number, REPLAY_REPORT)] = found.replay.to_json()
+        reports[report_path(dossier.number, REPLAY_REPORT)] = found.replay.to_json()
         inputs += (tested,)
     summary = hand.signer.statement(summary_statement(desk, dossier, found, inputs, now)).to_json()
     files[attestation_path(dossier.number, SUMMARY, summary)] = summary
+    held = dossier.record.files()  # reports are for people: one that somebody put there first stops nothing
+    files |= {path: data for path, data in reports.items() if path not in held}
     event = "rejected" if found.verdict == FAILED else "admitted"
     entry = entries.entry_about(desk, log, dossier, event, (*inputs, summary), now)
     updates = [
@@ -140,12 +143,11 @@ def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime)
             dossier.record.tip,
             records.extend(desk.clone, dossier.record, dossier.record.id, files),
         ),
-        entries.append(desk, log, entry, hand.signer.statement),
     ]
     if event == "admitted":
         branch = branch_of(dossier.record.id)
         updates.append(RefUpdate(branch, desk.tip(branch), _staged_commit(desk, dossier, hand, now)))
-    records.publish(desk.clone, updates, remote=desk.remote)
+    entries.publish(desk, updates, entries.append(desk, log, entry, hand.signer.statement))
 
 
 def _staged_commit(desk: Desk, dossier: Dossier, hand: Hand, now: datetime) -> str:

@@ -102,7 +102,8 @@ def admitted(this: LandingCase) -> str:
 def staged(this: LandingCase) -> str:
     """The staged branch is CI's signed commit of exactly the approved tree on exactly the base.
 
-    Threat: a branch that moved after it was read; commits smuggled in behind the merge's second parent.
+    Threat: a branch that moved after it was read; commits smuggled in behind the merge's second parent; the same tree
+    staged for somebody else's request.
     """
     require(this.landing.staged is not None, f"there is no signed commit on agent/{this.case.request_id}")
     assert this.landing.staged is not None  # noqa: S101 - said above
@@ -116,6 +117,8 @@ def staged(this: LandingCase) -> str:
     tree, parents = _commit(payload)
     require(tree == this.case.proposal.tree, f"the staged tree is {tree[:12]}, not {this.case.proposal.tree[:12]}")
     require(parents == [this.case.proposal.base], "the staged commit's only parent is not the base")
+    line = f"Agent-Pipeline-Statement: sha256:{this.case.identity}".encode()
+    require(line in payload.partition(b"\n\n")[2].split(b"\n"), "the staged commit is that of another proposal")
     return f"tree {tree[:12]} on {this.case.proposal.base[:12]}, signed by {owner.name}"
 
 

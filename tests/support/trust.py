@@ -451,10 +451,11 @@ class Maker:
         return sign(self.entry_change(replace(entry, **fields)).to_statement(), self.ci)
 
     def staged(self, **fields: str) -> tuple[bytes, str]:
-        said = {"tree": TREE, "parent": BASE, "key": self.ci} | fields
+        said = {"tree": TREE, "parent": BASE, "key": self.ci, "statement": self.statement().digest()} | fields
         payload = (
             f"tree {said['tree']}\nparent {said['parent']}\n"
-            "author CI <ci@example.org> 1772366400 +0000\ncommitter CI <ci@example.org> 1772366400 +0000\n\nstaged\n"
+            "author CI <ci@example.org> 1772366400 +0000\ncommitter CI <ci@example.org> 1772366400 +0000\n\n"
+            f"staged\n\nAgent-Pipeline-Statement: sha256:{said['statement']}\n"
         ).encode()
         signature = private(said["key"]).sign(sshsig.blob_to_sign(payload))
         return payload, sshsig.armor(signature, public(said["key"]))

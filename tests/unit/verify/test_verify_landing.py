@@ -152,6 +152,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "staged",
         "parent",
     ),
+    "staged for another proposal": (
+        landing(lambda given: replace(given, staged=MAKER.staged(statement="0" * 64))),
+        "staged",
+        "another proposal",
+    ),
     "staged by the runner": (landing(lambda given: replace(given, staged=MAKER.staged(key="ada"))), "staged", "no ci"),
     "staged by nobody": (landing(lambda given: replace(given, staged=MAKER.staged(key="eve"))), "staged", "nobody's"),
     "staged commit altered": (

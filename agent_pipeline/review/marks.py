@@ -1,0 +1,88 @@
+"""Putting on record what people took back: a reviewer's rejection, a closure.
+
+Both come as signed files in a request's record, and whoever may push can take them out again. The log keeps them: from
+then on nothing of it lands, whatever becomes of the record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_pipeline import clock
+from agent_pipeline.attestation import statements
+from agent_pipeline.audit import entries
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents import approval, strict
+from agent_pipeline.documents.approval import REJECTED, Approval
+from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
+from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.errors import RejectedError
+from agent_pipeline.repository import dossier as dossiers
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.records import Record
+from agent_pipeline.signing.hand import Hand
+from agent_pipeline.verify.log import check_log
+from agent_pipeline.verify.standing import holding_closures
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the log is to say, about which request and proposal, by which envelope."""
+
+    event: str
+    request: str
+    envelope: str
+    detail: str
+    number: int | None = None
+    statement: str | None = None
+
+
+def unlogged(record: Record, logged: tuple[LogEntry, ...], root: TrustRoot) -> tuple[Mark, ...]:
+    """Return what was taken back in `record` and does not stand in the log. Raises `SchemaError`."""
+    known = {digest for entry in logged if entry.request == record.id for digest in entry.envelopes}
+    _, request = dossiers.read_request(record)
+    if request.id != record.id:
+        return ()
+    found = [
+        Mark("closed", record.id, signed.envelope, f"closed by {signed.person.name}")
+        for signed in holding_closures(dossiers.closures(record), request, root)
+    ]
+    for number in record.proposals():
+        found += _rejections(record, number, root)
+    return tuple(mark for mark in found if mark.envelope not in known)
+
+
+def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
+    found = []
+    for data in record.attestations(number).values():
+        try:
+            signed = statements.read(data, root, approval.PREDICATE_TYPE, "reviewer")
+            said = Approval.from_statement(signed.statement)
+        except RejectedError:
+            continue
+        ours = (said.repository, said.request, said.reviewer) == (root.repository, record.id, signed.person.name)
+        if said.decision == REJECTED and ours and not signed.person.bot:
+            detail = f"by {said.reviewer}: {said.reason or 'no reason given'}"[:1000]
+            found.append(Mark("rejected", record.id, strict.sha256(data), detail, number, said.proposal))
+    return found
+
+
+def note(desk: Desk, hand: Hand, mark: Mark, now: datetime) -> None:
+    """Append `mark` to the log and publish it. Raises `StaleError` when somebody else appended meanwhile."""
+    log = audit_log.read(desk.clone, desk.remote)
+    check_log(log.envelopes, desk.landed.root)
+    entry = LogEntry(
+        version=1,
+        index=len(log.entries),
+        previous=strict.sha256(log.entries[-1].envelope) if log.entries else FIRST_PREVIOUS,
+        event=mark.event,
+        repository=desk.landed.root.repository,
+        request=mark.request,
+        number=mark.number,
+        statement=mark.statement,
+        envelopes=(mark.envelope,),
+        created=clock.rfc3339(now),
+        detail=mark.detail,
+    )
+    entries.publish(desk, [], entries.append(desk, log, entry, hand.signer.statement))
