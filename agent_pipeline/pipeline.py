@@ -22,12 +22,20 @@ from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.request import Request
 from agent_pipeline.documents.verification import FAILED, PASSED, Verification
-from agent_pipeline.errors import AgentPipelineError, CheckError, ModelError, PolicyError, SandboxError, UsageError
+from agent_pipeline.errors import (
+    AgentPipelineError,
+    CheckError,
+    ModelError,
+    PolicyError,
+    SandboxError,
+    StaleError,
+    UsageError,
+)
 from agent_pipeline.merge import merging
 from agent_pipeline.policy import digest, rules
 from agent_pipeline.replay.checks import Bench, bounds, set_up, setup_env
 from agent_pipeline.replay.replay import replay
-from agent_pipeline.repository import records
+from agent_pipeline.repository import records, remotes
 from agent_pipeline.repository.dossier import Dossier, open_dossier, read_request, runs
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.version import base_version
@@ -38,6 +46,7 @@ from agent_pipeline.sandbox.contract import UID, Engine, Image, Spec
 from agent_pipeline.sandbox.engines import choose, engine
 from agent_pipeline.sandbox.images.derive import ensure
 from agent_pipeline.signing import hand as hands
+from agent_pipeline.signing.hand import Hand
 from agent_pipeline.workspace import Workspace, create
 from agent_pipeline.workspace.proposing import changed_paths, collect
 from agent_pipeline.workspace.proposing import propose as propose_changes
@@ -45,6 +54,7 @@ from agent_pipeline.workspace.proposing import propose as propose_changes
 __all__ = ["admit", "admit_or_preview", "check", "examine", "land", "propose", "report"]
 
 _SPARE_SECONDS = 120
+_STAGE_ATTEMPTS = 5
 
 
 def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
@@ -208,9 +218,24 @@ def admit(desk: Desk, request: str, result: ReplayResult | None, *, replays: boo
     dossier = open_dossier(record)
     found = examine(desk, dossier, result, replays=replays)
     if found.verdict in (PASSED, FAILED):
-        staging.stage(desk, dossier, found, hand, clock.now())
+        _stage(desk, dossier, found, hand)
         desk.tell(f"stage: {dossier.name} {'staged' if found.verdict == PASSED else 'rejected'}")
     return found
+
+
+def _stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand) -> None:
+    """Stage, and again when only the log moved meanwhile: other requests take turns on it."""
+    for attempt in range(_STAGE_ATTEMPTS):
+        try:
+            staging.stage(desk, dossier, found, hand, clock.now())
+        except StaleError:
+            if desk.remote is not None:
+                remotes.fetch(desk.clone, desk.remote)
+            moved = records.find(desk.clone, dossier.record.id, desk.remote).tip != dossier.record.tip
+            if moved or attempt + 1 == _STAGE_ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def admit_or_preview(desk: Desk, dossier: Dossier) -> Found:
