@@ -189,8 +189,9 @@ def add(out: Output, name: str, roles: tuple[str, ...], fingerprint: str | None,
 def _compared(out: Output, desk: Desk, name: str, fingerprint: str | None) -> Key | None:
     """Return the key to add, which a person has compared with its owner; None when only roles are added.
 
-    An offer is a ref that anyone who may push can replace at any moment, so that what is added must be what was
-    compared: the fingerprint is given, or asked for. Somebody known gets another key only by its fingerprint.
+    An offer is a ref that anyone who may push can replace at any moment, so that what is added should be what was
+    compared: the fingerprint is given, or asked for on a terminal; a script without it is told. Somebody known gets
+    another key only by its fingerprint.
     """
     if fingerprint is None and desk.landed.root.person(name) is not None:
         return None
@@ -199,12 +200,11 @@ def _compared(out: Output, desk: Desk, name: str, fingerprint: str | None) -> Ke
         return None
     offered = keys.fingerprint(key)
     if fingerprint is None:
+        out.talk(f"{name} offers {offered}")
         if out.as_json or not sys.stdin.isatty():
-            raise UsageError(
-                f"{name} offers {offered}: nobody said whether that is {name}'s",
-                hint=f"compare it with {name} by another way, then give it: --fingerprint {offered}",
-            )
-        click.confirm(f"{name} offers {offered}\nIs that what {name} told you?", abort=True, err=True)
+            out.talk(f"note: nobody compared that with {name}; --fingerprint adds only the key that was compared")
+        else:
+            click.confirm(f"Is that what {name} told you?", abort=True, err=True)
     elif fingerprint != offered:
         raise SignatureError(
             f"{name} offers {offered}, but you compared {fingerprint}",
