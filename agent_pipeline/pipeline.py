@@ -249,7 +249,8 @@ def land(desk: Desk, request: str, now: datetime) -> tuple[Verification, merging
     """Stages 10 and 11: verify all of it again, and merge if every proof that the policy wants is there."""
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "merger")
     dossier = open_dossier(records.find(desk.clone, request, desk.remote))
-    decision = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
+    decision, held = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
     if decision.verdict != PASSED:
         return decision, None
-    return decision, merging.merge(desk, dossier, decision, evidence.staged_commit(desk, dossier), hand, now)
+    basis = merging.Basis(decision, held, evidence.staged_commit(desk, dossier))
+    return decision, merging.merge(desk, dossier, basis, hand, now)

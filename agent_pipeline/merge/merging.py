@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,10 +17,12 @@ from agent_pipeline.documents.verification import PASSED, Verification
 from agent_pipeline.errors import PolicyError, StaleError
 from agent_pipeline.policy import digest
 from agent_pipeline.repository import attestations, commits, records, remotes, worktree
-from agent_pipeline.repository.dossier import APPROVAL, MERGE, SUMMARY, TEST_RESULT, Dossier, attestation_path
+from agent_pipeline.repository.dossier import MERGE, Dossier, attestation_path
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.signing.hand import Hand
+
+_PLAIN = re.compile(r"[a-z-]{1,20}\.[0-9a-f]{16}\.dsse\.json")  # as `attestation_path` names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,18 @@ class Merged:
     new: str
 
 
-def merge(desk: Desk, dossier: Dossier, decision: Verification, staged: str, hand: Hand, now: datetime) -> Merged:
-    """Merge the commit `staged` by a passed `decision`. Raises `StaleError` when anything moved meanwhile."""
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a merge rests on: the decision, CI's and the reviewers' envelopes that held in it, the staged commit."""
+
+    decision: Verification
+    envelopes: tuple[bytes, ...]
+    staged: str
+
+
+def merge(desk: Desk, dossier: Dossier, basis: Basis, hand: Hand, now: datetime) -> Merged:
+    """Merge the staged commit by a passed decision. Raises `StaleError` when anything moved meanwhile."""
+    decision = basis.decision
     if decision.verdict != PASSED or decision.statement != dossier.statement:
         raise PolicyError(f"{dossier.name} is not decided to land", hint=f"`agent-pipeline show {dossier.name}`")
     target, old = dossier.proposal.target, dossier.proposal.base
@@ -45,12 +58,11 @@ def merge(desk: Desk, dossier: Dossier, decision: Verification, staged: str, han
             hint="stash them (a commit would move the branch), then land again; nothing was changed",
         )
     log = audit_log.read(desk.clone, desk.remote)
-    evidence = tuple(data for kind in (TEST_RESULT, SUMMARY, APPROVAL) for data in dossier.of(kind))
-    summary = hand.signer.statement(_summary(desk, dossier, decision, evidence, now)).to_json()
+    summary = hand.signer.statement(_summary(desk, dossier, basis, now)).to_json()
     detail = f"{target} on {old}"
-    entry = entries.entry_about(desk, log, dossier, "merged", (*evidence, summary), now, detail)
+    entry = entries.entry_about(desk, log, dossier, "merged", (*basis.envelopes, summary), now, detail)
     logged = entries.append(desk, log, entry, hand.signer.statement)
-    new = _merge_commit(desk, dossier, staged, str(logged.new), hand, now)
+    new = _merge_commit(desk, dossier, basis.staged, str(logged.new), hand, now)
     files = {attestation_path(dossier.number, MERGE, summary): summary}
     updates = [
         RefUpdate(target, old, new),
@@ -59,7 +71,7 @@ def merge(desk: Desk, dossier: Dossier, decision: Verification, staged: str, han
             dossier.record.tip,
             records.extend(desk.clone, dossier.record, dossier.record.id, files),
         ),
-        _attested(desk, dossier, summary, now),
+        _attested(desk, dossier, basis, summary, now),
     ]
     with process.held_back():  # a branch that moved without its files would look as if they had been changed back
         entries.publish(desk, updates, logged)
@@ -79,10 +91,8 @@ def _in_the_way(desk: Desk, target: str, old: str, dossier: Dossier) -> tuple[st
     return worktree.can_update(desk.clone, old, dossier.carrier)
 
 
-def _summary(
-    desk: Desk, dossier: Dossier, decision: Verification, evidence: tuple[bytes, ...], now: datetime
-) -> Statement:
-    inputs = (dossier.request_envelope, dossier.provenance_envelope, *evidence)
+def _summary(desk: Desk, dossier: Dossier, basis: Basis, now: datetime) -> Statement:
+    inputs = (dossier.request_envelope, dossier.provenance_envelope, *basis.envelopes)
     summary = Summary(
         verifier=MERGER_ID,
         version=configuration.VERSION,
@@ -93,10 +103,10 @@ def _summary(
         statement=dossier.statement,
         inputs=tuple(strict.sha256(data) for data in inputs),
         passed=True,
-        levels=tuple(levels.level(proof) for proof in decision.proofs),
+        levels=tuple(levels.level(proof) for proof in basis.decision.proofs),
         base=dossier.proposal.base,
         tree=dossier.proposal.tree,
-        checks=decision.checks,
+        checks=basis.decision.checks,
         merged_on=dossier.proposal.base,
     )
     return summary.to_statement(strict.sha256(dossier.manifest))
@@ -119,9 +129,11 @@ def _merge_commit(desk: Desk, dossier: Dossier, staged: str, log_head: str, hand
     return commits.write(desk.clone, draft, hand.signer.commit(draft))
 
 
-def _attested(desk: Desk, dossier: Dossier, summary: bytes, now: datetime) -> RefUpdate:
-    """Return the update of `refs/attestations/trees` that adds everything about the merged tree."""
+def _attested(desk: Desk, dossier: Dossier, basis: Basis, summary: bytes, now: datetime) -> RefUpdate:
+    """Return the update of `refs/attestations/trees` that adds what the merge of this tree rests on, and no more."""
     old = desk.clone.ref(remotes.tracking(desk.remote, attestations.REF))
-    names = {name.removesuffix(".dsse.json"): data for name, data in dossier.attestations.items()}
+    held = {strict.sha256(data)[:16]: data for data in (dossier.provenance_envelope, *basis.envelopes)}
+    kinds = {name.split(".")[1]: name.split(".")[0] for name in dossier.attestations if _PLAIN.fullmatch(name)}
+    names = {f"{kinds.get(digest, 'envelope')}.{digest}": data for digest, data in held.items()}
     names |= {"request": dossier.request_envelope, f"{MERGE}.{strict.sha256(summary)[:16]}": summary}
     return RefUpdate(attestations.REF, old, attestations.add(desk.clone, old, dossier.proposal.tree, names, now))

@@ -7,6 +7,7 @@ from datetime import datetime
 from agent_pipeline.agent.prompts import registry
 from agent_pipeline.audit import high_water
 from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents import strict
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import Verification
 from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, StaleError
@@ -18,6 +19,7 @@ from agent_pipeline.review.staging import branch_of
 from agent_pipeline.verify.inputs import Inputs, LandingInputs, TreeFacts
 from agent_pipeline.verify.landing import decide
 from agent_pipeline.verify.verifier import verify
+from agent_pipeline.verify.vouched import so_far
 
 
 def tree_facts(clone: Clone, dossier: Dossier) -> TreeFacts:
@@ -109,6 +111,10 @@ def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) 
     )
 
 
-def decide_landing(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) -> Verification:
-    """Decide as the merge does."""
-    return decide(landing_inputs(desk, dossier, now, merger=merger))
+def decide_landing(
+    desk: Desk, dossier: Dossier, now: datetime, *, merger: str
+) -> tuple[Verification, tuple[bytes, ...]]:
+    """Decide as the merge does. Return the decision, and CI's and the reviewers' envelopes that it rests on."""
+    landing = landing_inputs(desk, dossier, now, merger=merger)
+    held = so_far(landing).envelopes
+    return decide(landing), tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held)

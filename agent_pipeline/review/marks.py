@@ -11,7 +11,7 @@ from datetime import datetime
 
 from agent_pipeline import clock
 from agent_pipeline.attestation import statements
-from agent_pipeline.audit import entries
+from agent_pipeline.audit import entries, high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import approval, strict
 from agent_pipeline.documents.approval import REJECTED, Approval
@@ -71,6 +71,7 @@ def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
 def note(desk: Desk, hand: Hand, mark: Mark, now: datetime) -> None:
     """Append `mark` to the log and publish it. Raises `StaleError` when somebody else appended meanwhile."""
     log = audit_log.read(desk.clone, desk.remote)
+    high_water.check(desk, log)
     check_log(log.envelopes, desk.landed.root)
     entry = LogEntry(
         version=1,

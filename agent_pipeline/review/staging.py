@@ -7,7 +7,7 @@ from datetime import datetime
 
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
-from agent_pipeline.audit import entries
+from agent_pipeline.audit import entries, high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import levels, replay_result, schema, strict
 from agent_pipeline.documents.form import to_plain
@@ -31,6 +31,7 @@ from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.review import messages
 from agent_pipeline.signing.hand import Hand
+from agent_pipeline.verify.log import check_log
 from agent_pipeline.verify.proofs import of_replay
 
 
@@ -123,6 +124,8 @@ def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime)
     Raises `StaleError` when something moved meanwhile; nothing is half-written then.
     """
     log = audit_log.read(desk.clone, desk.remote)
+    high_water.check(desk, log)  # it may have been fetched again since the verification
+    check_log(log.envelopes, desk.landed.root)
     reports = {report_path(dossier.number, VERIFICATION_REPORT): found.verification.to_json()}
     files: dict[str, bytes] = {}
     inputs: tuple[bytes, ...] = (dossier.request_envelope, dossier.provenance_envelope)
