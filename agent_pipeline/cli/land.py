@@ -48,8 +48,11 @@ def land(out: Output, name: str, *, push: bool) -> int:
             if desk.remote is not None:
                 out.talk("your own branch did not move: git pull brings it here")
     document = pipeline.report(desk, record.id, clock.now())
+    landed = document["state"] == "merged"
+    if not landed and out.as_json:  # without, it stands in what is printed
+        out.talk("\n".join([f"{record.id} has not landed", *document["missing"], f"  next: {document['next']}"]))
     out.finish(document, lambda: life(document))
-    return YES if document["state"] == "merged" else max(code, NO)
+    return YES if landed else max(code, NO)
 
 
 def _may(desk: Desk, role: str) -> bool:

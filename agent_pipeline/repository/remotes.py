@@ -223,7 +223,7 @@ def _unreachable(clone: Clone, remote: str, done: _Done, more: str = "") -> GitE
 
 def _lines(said: str) -> str:
     """Return the end of what git and the remote said, with nothing in it that a terminal would obey."""
-    return "\n".join(visible(line) for line in said.strip()[-1500:].splitlines())
+    return "\n".join(f"  | {visible(line)}" for line in said.strip()[-1500:].splitlines())
 
 
 def follow(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:
