@@ -16,6 +16,7 @@ from agent_pipeline.agent.attempts import Attempts
 from agent_pipeline.agent.outcome import Outcome
 from agent_pipeline.agent.recorder import Recorder
 from agent_pipeline.agent.source import Turn
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import ModelError, UsageError
 from agent_pipeline.mediator.budget import Budget
 from agent_pipeline.mediator.events import Sink
@@ -113,4 +114,5 @@ class Claude:
         """Note how often was asked: the provider may bill an answer that never arrived."""
         del outcome
         if self._attempts.count != self._budget.steps:
-            self._recorder.note("attempts", f"{self._attempts.count} requests were sent for {self._budget.steps} steps")
+            sent = counted(self._attempts.count, "request was", "requests were")
+            self._recorder.note("attempts", f"{sent} sent for {counted(self._budget.steps, 'step')}")

@@ -14,6 +14,7 @@ from agent_pipeline.agent.recorder import Recorder
 from agent_pipeline.agent.tools.editor import show
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.provenance import Command
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import UsageError
 from agent_pipeline.mediator.budget import Budget
 from agent_pipeline.mediator.events import Event, Sink
@@ -58,7 +59,7 @@ def run(
 
 def _end(code: int, *, timed_out: bool, seconds: float, last: str) -> End:
     if timed_out:
-        return End(Outcome.SECONDS, f"the command was killed after {seconds:.0f} seconds")
+        return End(Outcome.SECONDS, f"the command was killed after {counted(round(seconds), 'second')}")
     if code != 0:
         return End(Outcome.COMMAND_FAILED, (f"exit code {code}: " if code > 0 else "killed: ") + last)
     return End(Outcome.FINISHED)

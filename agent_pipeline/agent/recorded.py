@@ -12,6 +12,7 @@ from agent_pipeline.agent.answer import MalformedError, check_blocks
 from agent_pipeline.agent.outcome import Outcome
 from agent_pipeline.agent.source import Stopped, Turn
 from agent_pipeline.documents import strict, transcript
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import CheckError, SchemaError, UsageError
 
 # Limits are the run's own, not the recording's; a recording that ended at one simply has no more turns.
@@ -117,7 +118,7 @@ class Recorded:
         """Raise `CheckError` when the recording had more answers, unless a limit of this run came first."""
         left = len(self._recording.turns) - self._played
         if left and outcome not in _LIMITS:
-            raise CheckError(f"the run ended with `{outcome}`, but the recording has {left} more answers")
+            raise CheckError(f"the run ended with `{outcome}`, but the recording has {counted(left, 'more answer')}")
 
 
 def _first_difference(then: str, now: str) -> str:

@@ -14,6 +14,7 @@ from agent_pipeline.cli import onboarding, setup_commit
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import UsageError
 from agent_pipeline.repository import remotes
 from agent_pipeline.repository.clone import Clone
@@ -67,7 +68,7 @@ def _command(text: str) -> tuple[str, ...]:
 
 
 def _told(done: setup_commit.Done, setup: onboarding.Setup) -> str:
-    failing = f", {len(setup.known_failures)} known failures" if setup.known_failures else ""
+    failing = f", {counted(len(setup.known_failures), 'known failure')}" if setup.known_failures else ""
     lines = [
         f"set up on {done.branch.removeprefix('refs/heads/')} as {done.commit[:12]}",
         f"the check takes {setup.seconds} s{failing}",

@@ -6,6 +6,8 @@ import shlex
 import textwrap
 from typing import Any
 
+from agent_pipeline.documents.words import counted
+
 _MARK = {"passed": "✓", "failed": "✗", "skipped": "·", "unknown": "?"}
 _PATHS = 20
 
@@ -27,10 +29,8 @@ def life(document: dict[str, Any]) -> str:
     lines += [f"asked     {document['kind']} by {document['requester']}, {document['created']}"]
     lines += [f"          {line}" for line in _wrapped(document["text"])[:12]]
     if document["paths"]:
-        lines += [
-            "",
-            f"changed   {len(document['paths'])} files on {document['base'][:12]} -> tree {document['tree']}",
-        ]
+        files = counted(len(document["paths"]), "file")
+        lines += ["", f"changed   {files} on {document['base'][:12]} -> tree {document['tree']}"]
         lines += [f"          {path}" for path in document["paths"][:_PATHS]]
         if len(document["paths"]) > _PATHS:
             lines += [f"          and {len(document['paths']) - _PATHS} more: agent-pipeline diff {document['id']}"]
@@ -63,9 +63,8 @@ def _asserted(document: dict[str, Any]) -> list[str]:
     lines = ["", "asserted by the runner", f"          engine       {engine}"]
     if usage:
         tokens = f"{usage['input_tokens']} in, {usage['output_tokens']} out"
-        lines.append(
-            f"          used         {usage['steps']} steps, {usage['seconds']} s, {tokens}, {usage['usd']} USD"
-        )
+        steps = counted(int(usage["steps"]), "step")
+        lines.append(f"          used         {steps}, {usage['seconds']} s, {tokens}, {usage['usd']} USD")
     if document["summary"]:
         said = _wrapped(document["summary"], 80)[:6]
         lines += [f"          {'says' if not number else '':<12} {line}" for number, line in enumerate(said)]

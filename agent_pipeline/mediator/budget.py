@@ -9,6 +9,7 @@ from typing import Final
 from agent_pipeline import clock
 from agent_pipeline.documents.provenance import Usage
 from agent_pipeline.documents.request import Limits
+from agent_pipeline.documents.words import counted
 from agent_pipeline.mediator.prices import Price
 
 COUNTED: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
@@ -57,8 +58,8 @@ class Budget:
     def explain(self, limit: str) -> str:
         """Return what was reached, for people."""
         most = {
-            "steps": f"{self._limits.steps} steps",
-            "seconds": f"{self._limits.seconds} seconds",
+            "steps": counted(self._limits.steps, "step"),
+            "seconds": counted(self._limits.seconds, "second"),
             "tokens": f"{self._tokens} tokens",
             "usd": f"{self._limits.usd} US dollars",
         }

@@ -9,6 +9,7 @@ from agent_pipeline.documents.policy import CheckPolicy, Policy
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.documents.replay_result import Run
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.policy import rules
 from agent_pipeline.replay import report
@@ -132,7 +133,7 @@ def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:  # noqa: PLR0911 - 
     if ran.setup_error is not None:
         return Check(name, FAILED, ran.setup_error[-1500:])
     if run.code is None:
-        return Check(name, FAILED, f"killed: it ran out of its {check.seconds} seconds or said too much")
+        return Check(name, FAILED, f"killed: it ran out of its {counted(check.seconds, 'second')} or said too much")
     if run.code in NOT_THERE and not run.reported:
         return Check(name, UNKNOWN, f"`{check.run[0]}` is not there or cannot run in the sandbox: {run.output[-300:]}")
     if check.reports and not run.reported:
@@ -141,10 +142,12 @@ def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:  # noqa: PLR0911 - 
     if run.code == 0 and not run.failed:
         if run.reported and not run.passed:
             return Check(name, FAILED, "no test ran")
-        said = f"{run.passed} tests passed" if run.reported else "exit 0"
+        said = f"{counted(run.passed, 'test')} passed" if run.reported else "exit 0"
         return Check(name, PASSED, f"{said} in {run.seconds} s")
     if run.reported and run.code == _PYTEST_TESTS_FAILED and run.failed and not new:
-        return Check(name, PASSED, f"{run.passed} tests passed; {len(run.failed)} failed as on the base before")
+        said = counted(run.passed, "test")
+        return Check(name, PASSED, f"{said} passed; {len(run.failed)} failed as on the base before")
     if new:
-        return Check(name, FAILED, f"{len(new)} tests fail: {', '.join(new[:5])}{' …' if len(new) > 5 else ''}")  # noqa: PLR2004 - enough to act on
+        said = counted(len(new), "test fails", "tests fail")
+        return Check(name, FAILED, f"{said}: {', '.join(new[:5])}{' …' if len(new) > 5 else ''}")  # noqa: PLR2004 - enough to act on
     return Check(name, FAILED, f"exit {run.code}: {run.output[-600:]}")

@@ -8,6 +8,7 @@ from agent_pipeline.documents.policy import FULL, Policy
 from agent_pipeline.documents.proposal import PUT, Proposal
 from agent_pipeline.documents.replay_result import ReplayResult, Run
 from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED, Check
+from agent_pipeline.documents.words import counted
 from agent_pipeline.policy import rules
 from agent_pipeline.replay.checks import Bench, Ran, judge, run_check
 from agent_pipeline.repository import trees
@@ -110,7 +111,8 @@ def _none_vanished(said: Check, before: Ran, *after: Ran) -> Check:
     gone = sorted(before.tests.passed.difference(*(ran.tests.passed for ran in after)))
     if said.outcome != PASSED or not before.run.reported or not gone:
         return said
-    return Check(said.name, FAILED, f"{len(gone)} tests that passed on the base no longer do: {', '.join(gone[:5])}")
+    tests, do = counted(len(gone), "test"), "does" if len(gone) == 1 else "do"
+    return Check(said.name, FAILED, f"{tests} that passed on the base no longer {do}: {', '.join(gone[:5])}")
 
 
 def _fails_without(bench: Bench, before: Ran, result: Ran) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent_pipeline.documents import paths as path_rules
+from agent_pipeline.documents.words import counted
 from agent_pipeline.policy import rules
 from agent_pipeline.verify.case import Case
 from agent_pipeline.verify.steps import require
@@ -25,7 +26,7 @@ def changes(case: Case) -> str:
     require(not invented, f"the manifest lists what the tree does not change: {', '.join(invented[:5])}")
     require(not other, f"the manifest and the tree differ about {', '.join(other[:5])}")
     require(facts.changes_computed == said.changes, "the manifest's changes are not sorted, or one stands there twice")
-    return f"{len(said.changes)} files, as computed from the trees"
+    return f"{counted(len(said.changes), 'file')}, as computed from the trees"
 
 
 def carrier(case: Case) -> str:

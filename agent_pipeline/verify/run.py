@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from agent_pipeline.documents import moments, strict
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import UnavailableError
 from agent_pipeline.policy import rules
 from agent_pipeline.verify.case import Case
@@ -143,7 +144,7 @@ def limits(case: Case) -> str:
     Threat: a run without bounds.
     """
     used, most = case.provenance.usage, case.request.limits
-    require(int(used.steps) <= most.steps, f"{used.steps} steps of {most.steps}")
+    require(int(used.steps) <= most.steps, f"{counted(int(used.steps), 'step')} of {most.steps}")
     tokens = int(used.input_tokens) + int(used.output_tokens) + int(used.cache_read_tokens)
     for name, amount, limit in (
         ("seconds", Decimal(used.seconds), Decimal(most.seconds)),
@@ -151,7 +152,7 @@ def limits(case: Case) -> str:
         ("tokens", Decimal(tokens), Decimal(case.policy.limits.tokens)),
     ):
         require(amount <= limit * _LAST_TURN, f"the run used {amount} {name}; the limit was {limit}")
-    return f"asserted by the runner: {used.steps} steps, {used.seconds} s, {used.usd} USD"
+    return f"asserted by the runner: {counted(int(used.steps), 'step')}, {used.seconds} s, {used.usd} USD"
 
 
 def transcript(case: Case) -> str:
@@ -168,7 +169,7 @@ def transcript(case: Case) -> str:
     require(ran.outcome == _ENDS[ran.engine], f"the run ended with {ran.outcome!r}, which proposes nothing")
     _header(case, case.transcript[0])
     _command(case)
-    return f"whole, {len(case.transcript)} records, ended with {ran.outcome!r}"
+    return f"whole, {counted(len(case.transcript), 'record')}, ended with {ran.outcome!r}"
 
 
 def _header(case: Case, header: dict[str, Any]) -> None:

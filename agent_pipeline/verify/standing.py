@@ -9,6 +9,7 @@ from agent_pipeline.documents import closure
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.request import Request
 from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.verify.case import Case
 from agent_pipeline.verify.steps import require
@@ -23,7 +24,7 @@ def log(case: Case) -> str:
         require(None, case.errors["log"])
     revoked = [entry for entry in case.log if entry.event == "revoked"]
     require(not revoked, "the log revokes something, and this version cannot judge by revocations: use a newer one")
-    return f"{len(case.log)} entries, chain and signatures hold"
+    return f"{counted(len(case.log), 'entry', 'entries')}, chain and signatures hold"
 
 
 def open_(case: Case) -> str:

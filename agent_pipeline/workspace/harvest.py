@@ -15,6 +15,7 @@ from typing import Final
 
 from agent_pipeline import clock
 from agent_pipeline.documents import paths
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import PathError, PolicyError, StorageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trees import EXECUTABLE, FILE, GITLINK, SYMLINK, Entry, Put, entries
@@ -211,7 +212,7 @@ class _Harvester:
     def _bound(self) -> None:
         if len(self.puts) + len(self.deletes) > self.max_files:
             raise PolicyError(
-                f"more than {self.max_files} files changed",
+                f"more than {counted(self.max_files, 'file')} changed",
                 hint="build output belongs into the ignore patterns (`paths.ignore` in the policy, or .gitignore)",
             )
 

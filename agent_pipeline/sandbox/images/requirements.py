@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from agent_pipeline import process
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError, UnavailableError, UsageError
 from agent_pipeline.sandbox.images import target
 from agent_pipeline.sandbox.images.discovery import candidate, discover
@@ -67,7 +68,7 @@ def resolve(requirement_lines: Iterable[str], progress: Progress) -> bytes:
     Raises `UsageError` naming what cannot be resolved to wheels, `UnavailableError` when no index answers.
     """
     wanted = _applicable(requirement_lines)
-    progress(f"resolving {len(wanted)} requirements to wheels for CPython {target.PYTHON}")
+    progress(f"resolving {counted(len(wanted), 'requirement')} to wheels for CPython {target.PYTHON}")
     for _ in range(_ROUNDS):
         items = _report(sorted(wanted))
         missing = {text for text in _needed(items) if text not in wanted}
@@ -77,7 +78,7 @@ def resolve(requirement_lines: Iterable[str], progress: Progress) -> bytes:
     else:
         raise UsageError("the requirements do not come to an end", hint="give fewer, or pin the versions of some")
     pinned = sorted((_pin(item) for item in items), key=lambda pin: pin.name)
-    progress(f"locked {len(pinned)} packages: {', '.join(f'{pin.name} {pin.version}' for pin in pinned)}")
+    progress(f"locked {counted(len(pinned), 'package')}: {', '.join(f'{pin.name} {pin.version}' for pin in pinned)}")
     return write(pinned)
 
 
@@ -146,7 +147,7 @@ def fetch(lock: bytes, folder: Path) -> None:
         if digest not in known or path.suffix != ".whl":
             raise UsageError(f"{path.name} is not a locked wheel (sha256:{digest})", hint="lock the requirements again")
     if len(files) != len(pinned):
-        raise UnavailableError(f"of {len(pinned)} locked wheels {len(files)} came", hint="try again")
+        raise UnavailableError(f"of {counted(len(pinned), 'locked wheel')} {len(files)} came", hint="try again")
 
 
 def _applicable(lines: Iterable[str]) -> set[str]:

@@ -105,7 +105,7 @@ def test_a_recording_with_more_answers_than_the_run_takes_is_refused() -> None:
         transcript.line(item)
         for item in [*records[:-1], last | {"step": 4}, records[-1] | {"records": len(records) + 1}]
     )
-    with pytest.raises(CheckError, match="the recording has 1 more answers"):
+    with pytest.raises(CheckError, match="the recording has 1 more answer"):
         play(data)
 
 

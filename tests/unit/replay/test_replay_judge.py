@@ -64,3 +64,9 @@ def test_a_test_that_passed_on_the_base_may_not_vanish() -> None:
     assert _none_vanished(said, before, ran(0, passed={"t::a", "t::b", "t::new"})).outcome == PASSED
     assert _none_vanished(said, before, ran(0, passed={"t::a", "t::new"})).outcome == FAILED
     assert _none_vanished(said, before, ran(0, passed={"t::a"}), ran(0, passed={"t::b"})).outcome == PASSED
+
+
+def test_one_test_is_no_tests() -> None:
+    assert judge("full", PYTEST, ran(0, passed={"t::a"})).reason == "1 test passed in 1 s"
+    assert judge("full", PYTEST, ran(0, passed={"t::a", "t::b"})).reason == "2 tests passed in 1 s"
+    assert judge("full", PYTEST, ran(1, passed={"t::a"}, failed={"t::new"})).reason == "1 test fails: t::new"
