@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from agent_pipeline.cli.options import INTERRUPTED, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.request import KINDS, Request
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import AgentPipelineError, PolicyError, UsageError
 from agent_pipeline.policy import rules
 from agent_pipeline.repository import records
@@ -44,17 +46,25 @@ TRANSCRIPT_LIMIT = 64 << 20
 @click.option("--kind", type=click.Choice(KINDS), default="fix", show_default=True, help="What kind of change.")
 @click.option("--base", help="The commit to start from; default: the target's tip.")
 @click.option("--target", help="The branch to land on; default: the protected branch.")
-@click.option("--only", multiple=True, help="Only these paths may change; may be given again.")
-@click.option("--engine", type=click.Choice(["claude", "command", "recorded"]), help="Who does the work.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Only these paths may change; may be given again.")
+@click.option(
+    "--engine",
+    type=click.Choice(["claude", "command", "recorded"]),
+    help="Who does the work; default: command where one follows --, recorded with --transcript, else claude.",
+)
 @click.option(
     "--transcript", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="For --engine recorded."
 )
-@click.option("--model", help="The model's id, for --engine claude.")
+@click.option("--model", help="The model's id, for --engine claude; default: the first that the policy allows.")
 @click.option("--prompt", metavar="NAME@VERSION", help="A frozen prompt; default: the kind's newest.")
-@click.option("--max-steps", type=click.IntRange(min=1), help="At most this many turns.")
-@click.option("--max-seconds", type=click.IntRange(min=1), help="At most this long.")
-@click.option("--max-usd", help="At most this much money.")
-@click.option("--sandbox", type=click.Choice(["docker", "bubblewrap"]), help="Which engine contains it.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="At most this many turns; default: the policy's.")
+@click.option("--max-seconds", type=click.IntRange(min=1), help="At most this many seconds; default: the policy's.")
+@click.option("--max-usd", metavar="AMOUNT", help="At most this many US dollars; default: the policy's.")
+@click.option(
+    "--sandbox",
+    type=click.Choice(["docker", "bubblewrap"]),
+    help="What contains it; default: docker where it works and the policy allows it, else bubblewrap.",
+)
 @click.option("--detach", is_flag=True, help="Print the id and go on in the background.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 def request(  # noqa: PLR0913 - the contract of the command line
@@ -112,7 +122,7 @@ def request(  # noqa: PLR0913 - the contract of the command line
     pipeline.check(desk, asked, recording)
     _notes(desk, asked, out)
     if dry_run:
-        out.finish({"id": asked.id, "dry_run": True, "request": asked.to_dict()}, lambda: f"would ask {asked.id}")
+        out.finish({"id": asked.id, "dry_run": True, "request": asked.to_dict()}, lambda: _would_ask(asked))
         return YES
     _record(desk, hand, asked)
     out.talk(f"request {asked.id}")
@@ -139,13 +149,33 @@ def request(  # noqa: PLR0913 - the contract of the command line
 def run_to_proposal(out: Output, desk: Desk, asked: Request, recording: bytes | None, *, push: bool) -> Found:
     """Propose, then admit when this person may, else preview what CI will see."""
     dossier = pipeline.propose(desk, asked, recording)
-    out.talk(f"proposal {dossier.name}: {len(dossier.proposal.changes)} files, tree {dossier.proposal.tree[:12]}")
+    files = counted(len(dossier.proposal.changes), "file")
+    out.talk(f"proposal {dossier.name}: {files}, tree {dossier.proposal.tree[:12]}")
     if asked.trial:
         out.talk("on trial: the rules have not landed yet, so this cannot land either")
     desk = desks.here(out, push=push)
     found = pipeline.admit_or_preview(desk, dossier)
     found.require_passed(dossier.name)
     return found
+
+
+def _would_ask(asked: Request) -> str:
+    """Return what would be asked, for people."""
+    engine, limits = asked.engine, asked.limits
+    details = [text for text in (engine.model, engine.prompt) if text]
+    if engine.command is not None:
+        details.append(shlex.join(engine.command))
+    lines = {
+        "kind": asked.kind,
+        "base": asked.base,
+        "target": asked.target.removeprefix("refs/heads/"),
+        "engine": f"{engine.name}{': ' if details else ''}{', '.join(details)}",
+        "only": ", ".join(asked.only) or "whatever the policy lets an agent change",
+        "limits": f"{counted(limits.steps, 'step')}, {limits.seconds} s, {limits.usd} USD",
+        "sandbox": asked.sandbox,
+    }
+    rows = [f"  {name:<8} {' '.join(value.split())}" for name, value in lines.items()]
+    return "\n".join([f"would ask {asked.id}", *rows, "nothing was changed"])
 
 
 def _came_to(out: Output, asked: Request, *, push: bool) -> dict[str, Any]:
