@@ -10,17 +10,21 @@ from pathlib import Path
 
 from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
+from agent_pipeline.cli import dependencies
 from agent_pipeline.cli.options import NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.config import Config
+from agent_pipeline.documents.images_lock import LockedImage
 from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.landed import open_desk
 from agent_pipeline.sandbox.engines import engine
+from agent_pipeline.sandbox.images import locks, recipe
 from agent_pipeline.sandbox.images.store import Store
 from agent_pipeline.signing.client import Signer
 from agent_pipeline.signing.hand import key_sources
 
+BASE_IMAGE, PROJECT_IMAGE = "python", "project"
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
 
 
@@ -97,10 +101,36 @@ def _engines(config: Config) -> list[Finding]:
 
 
 def _images(config: Config) -> Finding:
-    images = Store(config).list()
-    if not images:
-        return Finding("images", ok=False, said="none", mend="agent-pipeline image build")
-    return Finding("images", ok=True, said=", ".join(f"{i.name} {i.identity[:12]}" for i in images[:6]))
+    """Say whether the base that this version's lock names and the repository's project image are here."""
+    store, ingredients, shipped = Store(config), recipe.load(BASE_IMAGE), locks.shipped(BASE_IMAGE)
+    relocked = locks.relocked(config, ingredients, shipped)
+    base = next((lock for lock in (shipped, relocked) if lock is not None and store.get(lock.identity)), None)
+    said = [_said(BASE_IMAGE, base or relocked or shipped, here=base is not None)]
+    own = _own_image()
+    own_here = own is not None and store.get(own[1].identity) is not None
+    if own is not None:
+        said.append(_said(own[0], own[1], here=own_here))
+        if not own_here and store.get(own[1].base or own[1].identity) is not None:
+            said[-1] += " (the next request makes it)"
+    said.append(f"{len(store.list())} in all")
+    mend = "" if base is not None else f"agent-pipeline image build {BASE_IMAGE}"
+    return Finding("images", ok=base is not None or own_here, said="; ".join(said), mend=mend)
+
+
+def _said(name: str, locked: LockedImage | None, *, here: bool) -> str:
+    if locked is None:
+        return f"{name} is in no lock"
+    return f"{name} {locked.identity[:12]}, as locked, is {'' if here else 'not '}here"
+
+
+def _own_image() -> tuple[str, LockedImage] | None:
+    """Return what this repository's lock derives from a base; a lock that cannot be read is for `repository` to say."""
+    try:
+        own = dependencies.own_lock(Path.cwd())
+    except AgentPipelineError:
+        return None
+    derived = [(name, image) for name, image in own[1].images.items() if image.base is not None] if own else []
+    return next(iter(sorted(derived, key=lambda item: (item[0] != PROJECT_IMAGE, item[0]))), None)
 
 
 def _keys(config: Config) -> Finding:

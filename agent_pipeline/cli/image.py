@@ -7,25 +7,51 @@ from pathlib import Path
 import click
 
 from agent_pipeline import config as configuration
+from agent_pipeline.cli import dependencies
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.errors import UsageError
-from agent_pipeline.sandbox.images import archive
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.sandbox.images import archive, locks, recipe
 from agent_pipeline.sandbox.images.build import build as build_image
 from agent_pipeline.sandbox.images.store import Store, StoredImage
 
 MIB = 1 << 20
 
 
-@command("agent-pipeline image build python")
+@command("agent-pipeline image build project")
 @click.argument("name", default="python")
-@click.option("--relock", is_flag=True, help="Take what the mirror has now, and print the new lock entry.")
+@click.option("--relock", is_flag=True, help="Take what the mirror has now for a base, and print the new lock entry.")
 def build(out: Output, name: str, *, relock: bool) -> None:
-    """Build a base image from Debian's packages; the locked versions, or an error."""
+    """Build a base image from Debian's packages, the locked versions or an error; or renew the project's image.
+
+    NAME is a base (default: python), or an image that this repository's lock derives from one: then the dependencies
+    that HEAD's commit names are resolved again, and both lock files in the working tree say what came out.
+    """
+    own = dependencies.own_lock(Path.cwd()) if name not in recipe.names() else None
+    if own is not None and name in own[1].images and own[1].images[name].base is not None:
+        if relock:
+            raise UsageError(f"{name} is always locked anew", hint="leave --relock out: it is for base images")
+        _renew(out, *own, name)
+        return
     locked = build_image(configuration.load(), name, out.talk, relock=relock)
     document = {"name": name, "identity": locked.identity, "packages": locked.packages}
     out.finish(document, lambda: f"{name}  sha256:{locked.identity}")
+
+
+def _renew(out: Output, clone: Clone, lock: ImagesLock, name: str) -> None:
+    done = dependencies.renew(clone, configuration.load(), lock, name, out.talk)
+    document = {"name": name, "identity": done.locked.identity, "packages": done.locked.packages}
+    document |= {"changes": list(done.changes), "files": list(done.written)}
+    lines = [f"{name}  sha256:{done.locked.identity}", *(f"  {change}" for change in done.changes)]
+    if done.written:
+        lines += [f"wrote {' and '.join(done.written)}"]
+        lines += ["next: commit these two files; they hold from when they are on the protected branch"]
+    else:
+        lines += ["nothing changed"]
+    out.finish(document, lambda: "\n".join(lines))
 
 
 @command("agent-pipeline image list")
@@ -39,6 +65,8 @@ def list_(out: Output) -> None:
 
 def _find(store: Store, name: str) -> StoredImage:
     found = [i for i in store.list() if i.name == name or (len(name) >= 8 and i.identity.startswith(name))]  # noqa: PLR2004 - a prefix people can tell apart
+    if len(found) > 1:
+        found = _locked(found, name) or found
     if len(found) != 1:
         raise UsageError(
             f"{len(found)} images here are called {name}", hint="`agent-pipeline image list` shows names and identities"
@@ -46,11 +74,25 @@ def _find(store: Store, name: str) -> StoredImage:
     return found[0]
 
 
+def _locked(found: list[StoredImage], name: str) -> list[StoredImage]:
+    """Return that one of several images of a name which a lock means: this repository's, else the shipped one."""
+    own = dependencies.own_lock(Path.cwd())
+    for locked in (own[1].images.get(name) if own is not None else None, locks.shipped(name)):
+        meant = [image for image in found if locked is not None and image.identity == locked.identity]
+        if meant:
+            return meant
+    return []
+
+
 @command("agent-pipeline image export python python.image.tar")
-@click.argument("name")
+@click.argument("name", metavar="NAME|IDENTITY")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def export(out: Output, name: str, file: Path) -> None:
-    """Write an image to a file; whoever imports it gets the same identity."""
+    """Write an image to a file; whoever imports it gets the same identity.
+
+    NAME is a name in `image list`; of several that have it, the one is meant that this repository's lock names, else
+    the one that this version's lock names. IDENTITY is an identity there, or its first eight characters or more.
+    """
     config = configuration.load()
     image = _find(Store(config), name)
     archive.export(config, image.identity, file)
@@ -72,7 +114,7 @@ image = group(
     "image",
     "The sandbox images: what untrusted code runs in.",
     {
-        "build": ("image:build", "Build a base image from Debian's packages."),
+        "build": ("image:build", "Build a base image, or renew the project's image."),
         "list": ("image:list_", "The images on this machine."),
         "export": ("image:export", "Write an image to a file."),
         "import": ("image:import_", "Take an image from a file."),

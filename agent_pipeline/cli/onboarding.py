@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent_pipeline.attestation import drafts
+from agent_pipeline.cli import dependencies
 from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock, LockedImage
@@ -16,12 +17,11 @@ from agent_pipeline.errors import CheckError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.policy import starter
 from agent_pipeline.replay.checks import NOT_THERE, Bench, Ran, run_check
-from agent_pipeline.repository import remotes, trees
+from agent_pipeline.repository import remotes
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.version import base_version
 from agent_pipeline.sandbox.contract import Engine, Image
 from agent_pipeline.sandbox.engines import choose
-from agent_pipeline.sandbox.images import discovery, requirements
 from agent_pipeline.sandbox.images.build import ensure as ensure_base
 from agent_pipeline.sandbox.images.derive import derive
 from agent_pipeline.sandbox.images.store import Store
@@ -125,27 +125,15 @@ def prepare(place: Place, check: tuple[str, ...], ci: str | None) -> Setup:
 def _images(place: Place, engine: Engine) -> tuple[bytes, dict[str, LockedImage], Image]:
     """Return the requirements lock, the images lock's entries, and the image with the project's dependencies."""
     base_lock, base = ensure_base(place.config, BASE_IMAGE, place.tell)
-    wanted = discovery.discover(_project_files(place))
-    place.tell(f"dependencies: {', '.join(wanted)}")
-    lock = requirements.resolve(wanted, place.tell)
+    lock = dependencies.resolved(place.clone, place.base, place.tell)
     derived = derive(place.config, engine, base, lock, PROJECT_IMAGE, place.tell)
     image = Store(place.config).require(PROJECT_IMAGE, derived)
     return lock, {BASE_IMAGE: base_lock, PROJECT_IMAGE: derived}, image
 
 
-def _project_files(place: Place) -> dict[str, bytes]:
-    """Return the files that name dependencies, by path."""
-    found = {}
-    for entry in trees.entries(place.clone, place.clone.tree(place.base)):
-        path = entry.path.decode("utf-8", "surrogateescape")
-        if discovery.candidate(path) and entry.mode.startswith("100"):
-            found[path] = place.clone.blob(entry.oid)
-    return found
-
-
 def _measure(place: Place, engine: Engine, image: Image, check: tuple[str, ...]) -> tuple[starter.Start, Ran]:
     """Run the check on the base: how long it takes, what fails. Tries an editable install, then plain paths."""
-    files = _project_files(place)
+    files = dependencies.project_files(place.clone, place.base)
     plain: dict[str, str] = {"PYTHONPATH": "/opt/agent-pipeline/lib:/workspace/src:/workspace"}
     ways: list[tuple[tuple[tuple[str, ...], ...], dict[str, str]]] = [((), plain)]
     if any(name in files for name in PROJECT_FILES):

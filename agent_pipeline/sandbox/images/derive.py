@@ -16,6 +16,7 @@ from typing import Final
 from agent_pipeline.config import Config
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError, SandboxError, UsageError
 from agent_pipeline.sandbox.contract import UID, WORKSPACE, Bounds, Engine, Image, Sandbox, Spec
 from agent_pipeline.sandbox.images import identity as identities
@@ -88,7 +89,7 @@ def _layer(engine: Engine, base: Image, lock: bytes, folder: Path, progress: Pro
     wheels = workspace / "wheels"
     wheels.mkdir(parents=True)
     pinned = requirements.read(lock)
-    progress(f"fetching {len(pinned)} wheels")
+    progress(f"fetching {counted(len(pinned), 'wheel')}")
     requirements.fetch(lock, wheels)
     (workspace / "requirements.txt").write_bytes(requirements.write(pinned))
     _hand_over(workspace)
@@ -134,7 +135,8 @@ def _run(
         said = done.output.decode("utf-8", "backslashreplace").strip()
         ended = "ran out of time" if done.timed_out else f"exit {done.code}"
         raise UsageError(
-            f"{why} ({ended}): {said[-1500:]}", hint="lock other versions: `agent-pipeline init` resolves them"
+            f"{why} ({ended}): {said[-1500:]}",
+            hint="name other versions in the requirements files; `agent-pipeline image build project` locks them",
         )
 
 

@@ -24,12 +24,16 @@ class Ingredients:
         return strict.sha256(strict.canonical({"recipe": self.recipe.to_dict(), "files": files}))
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of all recipes."""
+    return tuple(sorted(path.parent.name for path in data_folder("sandbox_images").glob("*/image.json")))
+
+
 def load(name: str) -> Ingredients:
     """Read the recipe `name` and its files. Raises `UsageError` naming what is missing."""
+    if name not in names():
+        raise UsageError(f"there is no image recipe `{name}`", hint=f"there is: {', '.join(names()) or 'none'}")
     folder = data_folder("sandbox_images") / name
-    known = sorted(path.parent.name for path in folder.parent.glob("*/image.json"))
-    if name not in known:
-        raise UsageError(f"there is no image recipe `{name}`", hint=f"there is: {', '.join(known) or 'none'}")
     recipe = ImageRecipe.from_json((folder / "image.json").read_bytes())
     files = {}
     for path, source in recipe.files.items():
