@@ -54,14 +54,22 @@ def _take(path: Path) -> TextIO:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                file.truncate(0)
-                file.write(str(os.getpid()))
-                file.flush()
+                _write(file, path)
                 return file
         except BaseException:
             file.close()
             raise
         file.close()  # the run before removed it between our opening and our locking
+
+
+def _write(file: TextIO, path: Path) -> None:
+    """Write our process id into the file that we hold; nothing is left of it when that fails."""
+    try:
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), str(os.getpid()).encode())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _sweep(folder: Path) -> None:

@@ -143,7 +143,7 @@ def _write(file: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data + b"\n")
         Path(temporary).replace(file)
-    except OSError:
+    except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 

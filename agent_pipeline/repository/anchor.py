@@ -37,11 +37,15 @@ def save_pin(config: Config, anchor: Anchor) -> None:
     pins = load_pins(config).with_pin(anchor)
     config.pins.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=config.pins.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(pins.to_json() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(config.pins)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(pins.to_json() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(config.pins)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def find(clone: Clone, remote: str | None, config: Config) -> Anchor:

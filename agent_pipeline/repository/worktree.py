@@ -23,9 +23,17 @@ _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME", "SSH_AU
 
 
 def can_update(clone: Clone, old: str, new: str) -> tuple[str, ...]:
-    """Return the local changes that stand in the way of following from `old` to `new`; empty when nothing does."""
+    """Return the local changes that stand in the way of following from `old` to `new`; empty when nothing does.
+
+    Raises `GitError` when that cannot be told.
+    """
     worktree = _worktree(clone)
-    _git(clone, worktree, "update-index", "-q", "--refresh", "--ignore-submodules")
+    refreshed = _git(clone, worktree, "update-index", "-q", "--refresh", "--ignore-submodules")
+    if not refreshed.ok:
+        raise GitError(
+            f"Git cannot write its index of the files in {worktree}: {refreshed.explain()}",
+            hint="there may be no space left, or another Git process is at work there (index.lock); then try again",
+        )
     if untracked := _untracked(clone, worktree, old, new):
         return untracked
     done = _read_tree(clone, worktree, old, new, "--dry-run")
@@ -92,7 +100,10 @@ def update(clone: Clone, old: str, new: str) -> None:
     with process.held_back():  # cut in two it would leave half of the files
         done = _read_tree(clone, worktree, old, new)
     if not done.ok:
-        raise GitError(f"Git could not update the files in {worktree}: {done.explain()}", hint="see `git status`")
+        raise GitError(
+            f"the branch is at {new[:12]} now, but Git could not update the files in {worktree}: {done.explain()}",
+            hint="make room there; what `git status` shows then is not your work, `git stash` puts it aside",
+        )
 
 
 def _worktree(clone: Clone) -> Path:

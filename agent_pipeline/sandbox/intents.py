@@ -88,6 +88,7 @@ def _write(folder: Path, kind: str, names: Sequence[str]) -> tuple[Path, int]:
             os.close(descriptor)
             continue
         except BaseException:
+            new.unlink(missing_ok=True)
             os.close(descriptor)
             raise
         return path, descriptor

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from support.leftovers import leftovers
-from support.people import FIX, Done, Person, project
+from support.people import FIX, LAUNCH, Done, Person, project
 
 from agent_pipeline import config as configuration
 
@@ -167,7 +167,7 @@ def running(desk: Desk, *argv: str, **extra: str) -> Iterator[Running]:
     argv = (*argv[:place], "--json", *argv[place:])
     with tempfile.NamedTemporaryFile(prefix="stderr-", mode="w+") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "agent_pipeline", *argv],
+            [*LAUNCH, sys.executable, "-P", "-m", "agent_pipeline", *argv],
             cwd=desk.clone,
             env=desk.person.env | extra,
             stdin=subprocess.DEVNULL,

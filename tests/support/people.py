@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ KEPT = (
     "SSL_CERT_FILE",
     "DOCKER_HOST",
 )
+
+
+# How commands are started; a test that is root only in a namespace of its own gives its own user back to them.
+LAUNCH = tuple(shlex.split(os.environ.get("AGENT_PIPELINE_TEST_LAUNCH", "")))
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Person:
 
     def run(self, *argv: str, timeout: float = 300, **extra: str) -> Done:
         """Run one of our commands in the clone."""
-        command = [sys.executable, "-P", "-m", "agent_pipeline", *argv]
+        command = [*LAUNCH, sys.executable, "-P", "-m", "agent_pipeline", *argv]
         done = subprocess.run(
             command, cwd=self.clone, env=self.env | extra, capture_output=True, text=True, check=False, timeout=timeout
         )

@@ -57,10 +57,14 @@ def write(path: Path, lock: ImagesLock) -> None:
     with storage(str(path)):
         make_readable(path.parent)
         descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".lock-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(lock.to_json() + b"\n")
-        Path(beside).chmod(0o644)
-        Path(beside).rename(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(lock.to_json() + b"\n")
+            Path(beside).chmod(0o644)
+            Path(beside).rename(path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
 
 
 def _relock(config: Config, ingredients: Ingredients, locked: LockedImage | None) -> Path:
