@@ -11,7 +11,7 @@ from pathlib import Path
 from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock, LockedImage
-from agent_pipeline.errors import SchemaError, StorageError, UsageError
+from agent_pipeline.errors import RejectedError, SchemaError, StorageError, UsageError
 from agent_pipeline.repository import trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox.contract import Image
@@ -78,7 +78,7 @@ def renew(clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell)
     if left_out:
         tell(f"note: uncommitted changes are left out: {', '.join(left_out[:5])}{' …' if len(left_out) > 5 else ''}")  # noqa: PLR2004
     old, new = _current(clone.worktree, REQUIREMENTS), resolved(clone, commit, tell)
-    was, now = requirements.read(old), requirements.read(new)
+    was, now = _read(old, tell), requirements.read(new)
     if was == now:
         new = old  # the same packages, whatever the comments say
     engine = choose(config, ("docker", "bubblewrap"), None)
@@ -89,7 +89,16 @@ def renew(clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell)
     files = {REQUIREMENTS: new, IMAGES_PATH: images.to_json() + b"\n"}
     for path, data in files.items():
         _write(clone.worktree, path, data)
-    return Renewed(locked, _changes(was, now), tuple(files))
+    return Renewed(locked, _changes(was or (), now), tuple(files))
+
+
+def _read(lock: bytes, tell: Tell) -> tuple[requirements.Pinned, ...] | None:
+    """Return what was locked, None for a lock that cannot be read: it is what this is to replace."""
+    try:
+        return requirements.read(lock)
+    except RejectedError as error:
+        tell(f"note: {error.message}; it is written anew")
+        return None
 
 
 def _changes(was: tuple[requirements.Pinned, ...], now: tuple[requirements.Pinned, ...]) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def read(lock: bytes) -> tuple[Pinned, ...]:
         text = lock.decode("ascii")
     except UnicodeDecodeError as error:
         raise RejectedError(
-            f"the requirements lock is not ASCII: {error}", hint="`agent-pipeline init` writes it"
+            f"the requirements lock is not ASCII: {error}", hint="`agent-pipeline image build project` writes it anew"
         ) from error
     pinned, names = [], set()
     for number, raw in enumerate(text.replace(" \\\n", "").split("\n"), 1):
@@ -110,7 +110,7 @@ def read(lock: bytes) -> tuple[Pinned, ...]:
         if match is None or match["name"] in names:
             raise RejectedError(
                 f"the requirements lock, line {number}: `{line[:120]}` is no package with hashes, or occurs twice",
-                hint="a line is `name==version --hash=sha256:<digest>`; `agent-pipeline init` writes it",
+                hint="a line is `name==version --hash=sha256:<digest>`; `agent-pipeline image build project` writes it",
             )
         names.add(match["name"])
         pinned.append(Pinned(match["name"], match["version"], tuple(match["hashes"].split(" --hash=sha256:")[1:])))
@@ -145,7 +145,10 @@ def fetch(lock: bytes, folder: Path) -> None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest not in known or path.suffix != ".whl":
-            raise UsageError(f"{path.name} is not a locked wheel (sha256:{digest})", hint="lock the requirements again")
+            raise UsageError(
+                f"{path.name} is not a locked wheel (sha256:{digest})",
+                hint="lock them again: agent-pipeline image build project",
+            )
     if len(files) != len(pinned):
         raise UnavailableError(f"of {counted(len(pinned), 'locked wheel')} {len(files)} came", hint="try again")
 

@@ -95,6 +95,16 @@ def desk() -> Iterator[desks.Desk]:
         yield restored()
 
 
+def test_a_lock_that_cannot_be_read_is_written_anew(desk: desks.Desk) -> None:
+    whole = locks(desk.person)
+    (desk.clone / REQUIREMENTS).write_text("--index-url=https://example.org/simple\n")
+    done = desk.run("image", "build", "project")
+    assert done.code == 0, str(done)
+    assert "it is written anew" in done.err
+    assert done.document["files"] == [REQUIREMENTS, IMAGES]
+    assert locks(desk.person) == whole
+
+
 def test_a_base_is_never_renewed_from_the_repository(desk: desks.Desk) -> None:
     refused = desk.run("image", "build", "project", "--relock")
     assert refused.code == 2
