@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent_pipeline import config as configuration
@@ -21,6 +22,7 @@ REPORT_PATH = "/tmp/agent-pipeline-report.jsonl"  # noqa: S108 - inside the sand
 NOT_THERE = (126, 127)
 _PYTEST_TESTS_FAILED = 1
 _SPARE_SECONDS = 60
+_NAMES_BYTES, _NAMED = 256 * 1024, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,27 @@ def _as_run(name: str, on: str, tree: str, done: CommandResult, tests: report.Re
         tree=tree,
         seconds=round(done.seconds),
         passed=len(tests.passed),
-        failed=tuple(sorted(tests.failed))[:10_000],
+        failed=_kept(sorted(tests.failed)),
         reported=tests.complete,
         output=_tail(done.output),
         code=done.code,
     )
+
+
+def _kept(names: list[str]) -> tuple[str, ...]:
+    """Return as many names as one signed statement has room for; the code under test chose them and their length."""
+    kept, room = [], _NAMES_BYTES
+    for name in names[:10_000]:
+        room -= len(name.encode()) + 4
+        if room < 0:
+            break
+        kept.append(name)
+    return tuple(kept)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return the first of `names` for a sentence, each cut to a length."""
+    return ", ".join(name[:200] for name in names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
 
 
 def _tail(output: bytes) -> str:
@@ -138,16 +156,16 @@ def judge(name: str, check: CheckPolicy, ran: Ran) -> Check:  # noqa: PLR0911 - 
         return Check(name, UNKNOWN, f"`{check.run[0]}` is not there or cannot run in the sandbox: {run.output[-300:]}")
     if check.reports and not run.reported:
         return Check(name, FAILED, f"exit {run.code}, but the tests' report is not whole: {run.output[-300:]}")
-    new = [test for test in run.failed if test not in check.known_failures]
-    if run.code == 0 and not run.failed:
+    new = sorted(ran.tests.failed.difference(check.known_failures))
+    if run.code == 0 and not ran.tests.failed:
         if run.reported and not run.passed:
             return Check(name, FAILED, "no test ran")
         said = f"{counted(run.passed, 'test')} passed" if run.reported else "exit 0"
         return Check(name, PASSED, f"{said} in {run.seconds} s")
-    if run.reported and run.code == _PYTEST_TESTS_FAILED and run.failed and not new:
+    if run.reported and run.code == _PYTEST_TESTS_FAILED and ran.tests.failed and run.passed and not new:
         said = counted(run.passed, "test")
-        return Check(name, PASSED, f"{said} passed; {len(run.failed)} failed as on the base before")
+        return Check(name, PASSED, f"{said} passed; {len(ran.tests.failed)} failed as on the base before")
     if new:
         said = counted(len(new), "test fails", "tests fail")
-        return Check(name, FAILED, f"{said}: {', '.join(new[:5])}{' …' if len(new) > 5 else ''}")  # noqa: PLR2004 - enough to act on
+        return Check(name, FAILED, f"{said}: {named(new)}")
     return Check(name, FAILED, f"exit {run.code}: {run.output[-600:]}")

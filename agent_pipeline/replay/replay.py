@@ -9,8 +9,9 @@ from agent_pipeline.documents.proposal import PUT, Proposal
 from agent_pipeline.documents.replay_result import ReplayResult, Run
 from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED, Check
 from agent_pipeline.documents.words import counted
+from agent_pipeline.errors import RejectedError
 from agent_pipeline.policy import rules
-from agent_pipeline.replay.checks import Bench, Ran, judge, run_check
+from agent_pipeline.replay.checks import Bench, Ran, judge, named, run_check
 from agent_pipeline.repository import trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trees import Put
@@ -21,6 +22,9 @@ TREE, CHECK, WITHOUT, BASE_TESTS = (
     "regression: fails without the fix",
     "regression: the base's tests pass",
 )
+
+
+_REASON = 1000  # characters of a foreign error
 
 
 def replay(bench: Bench, proposal: Proposal, *, kind: str, statement: str, tell: Callable[[str], None]) -> ReplayResult:
@@ -54,7 +58,10 @@ def _rebuild(clone: Clone, proposal: Proposal) -> Check:
         change.path: Put(clone.blob(change.object), change.mode) if change.object and change.mode else None
         for change in proposal.changes
     }
-    tree = trees.build(clone, proposal.base_tree, changes)
+    try:
+        tree = trees.build(clone, proposal.base_tree, changes)
+    except RejectedError as error:
+        return Check(TREE, FAILED, f"the manifest cannot be put on the base: {error.message}"[:_REASON])
     if tree != proposal.tree:
         return Check(TREE, FAILED, f"the manifest on the base gives tree {tree}, the proposal says {proposal.tree}")
     return Check(TREE, PASSED, f"the manifest on the base gives tree {tree[:12]}")
@@ -90,18 +97,22 @@ def with_base_tests(clone: Clone, policy: Policy, proposal: Proposal) -> str | N
 def _regression(
     bench: Bench, proposal: Proposal, result: Ran, tell: Callable[[str], None]
 ) -> tuple[list[Check], list[Run]]:
-    tree = without_the_fix(bench.clone, bench.policy, proposal)
+    try:
+        tree = without_the_fix(bench.clone, bench.policy, proposal)
+        base_tests = with_base_tests(bench.clone, bench.policy, proposal)
+    except RejectedError as error:
+        why = f"the tests of the proposal and those of the base cannot be told apart: {error.message}"
+        return [Check(WITHOUT, FAILED, why[:_REASON])], []
     if tree is None:
         return [Check(WITHOUT, FAILED, "the proposal changes no test file: nothing shows that it fixes anything")], []
     tell("replay: the proposal's tests on the base, where they must fail")
     before = run_check(bench, FULL, "tests-on-base", tree)
     checks, runs = [_fails_without(bench, before, result)], [before.run]
-    tree = with_base_tests(bench.clone, bench.policy, proposal)
-    if tree is None:
+    if base_tests is None:
         said = Check(BASE_TESTS, PASSED, "no test of the base was changed; they ran with the result")
         return [*checks, _none_vanished(said, before, result)], runs
     tell("replay: the base's tests on the result, where they must pass")
-    after = run_check(bench, FULL, "base-tests", tree)
+    after = run_check(bench, FULL, "base-tests", base_tests)
     said = judge(BASE_TESTS, bench.policy.checks[FULL], after)
     return [*checks, _none_vanished(said, before, result, after)], [*runs, after.run]
 
@@ -112,7 +123,7 @@ def _none_vanished(said: Check, before: Ran, *after: Ran) -> Check:
     if said.outcome != PASSED or not before.run.reported or not gone:
         return said
     tests, do = counted(len(gone), "test"), "does" if len(gone) == 1 else "do"
-    return Check(said.name, FAILED, f"{tests} that passed on the base no longer {do}: {', '.join(gone[:5])}")
+    return Check(said.name, FAILED, f"{tests} that passed on the base no longer {do}: {named(gone)}")
 
 
 def _fails_without(bench: Bench, before: Ran, result: Ran) -> Check:
@@ -133,7 +144,7 @@ def _fails_without(bench: Bench, before: Ran, result: Ran) -> Check:
     )
     if not mended and not files:
         return Check(WITHOUT, FAILED, "no test that fails without the change passes with it")
-    return Check(WITHOUT, PASSED, f"{', '.join((mended + files)[:5])} fails without the fix and passes with it")
+    return Check(WITHOUT, PASSED, f"{named(mended + files)} fails without the fix and passes with it")
 
 
 def outcome_of(result: ReplayResult, name: str) -> str:
