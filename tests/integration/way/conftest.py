@@ -17,8 +17,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if os.geteuid() == 0 or pyfuncitem.get_closest_marker("mounts") is None:
         return None
     launch = f"unshare --user --map-user={os.geteuid()} --map-group={os.getegid()} --"
+    again = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid]
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-m", "pytest", "-q", pyfuncitem.nodeid],
+        ["unshare", "--user", "--map-root-user", "--mount", *again],
         env=os.environ | {"AGENT_PIPELINE_TEST_LAUNCH": launch}, cwd=pyfuncitem.config.rootpath,
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
