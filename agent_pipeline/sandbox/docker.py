@@ -18,7 +18,7 @@ from typing import Any, Final
 from agent_pipeline import clock
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
-from agent_pipeline.errors import SandboxError
+from agent_pipeline.errors import RejectedError, SandboxError
 from agent_pipeline.sandbox import intents, layout, posture, seccomp
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
 from agent_pipeline.sandbox.links import AttachedLink
@@ -29,6 +29,7 @@ NAME: Final = "docker"
 LABEL: Final = "agent-pipeline"
 _WORKING, _ENDING = 60, 10  # seconds that the engine has for a call
 _GONE: Final = 15.0
+_CONFLICT: Final = 409
 
 
 class Docker:
@@ -176,6 +177,27 @@ class Container:
 def remove(name: str) -> None:
     """Remove a container that lost its owner before it was started, if it is there. Raises `SandboxError`."""
     Container(None, name).end()
+
+
+def remove_image(name: str) -> bool:
+    """Remove an image by its name; return whether it was there. Raises `RejectedError` while a container uses it.
+
+    Raises `SandboxError` when the engine cannot be asked.
+    """
+    from docker.errors import APIError, ImageNotFound  # noqa: PLC0415 - 200 ms that the command line does not need
+
+    with contextlib.closing(_connect(_WORKING)) as client:
+        try:
+            client.api.remove_image(name, force=False)
+        except ImageNotFound:
+            return False
+        except APIError as error:
+            if error.status_code == _CONFLICT:
+                raise RejectedError(f"a container uses the image {name}", hint="wait for its end") from error
+            raise SandboxError(f"the Docker engine keeps {name}: {error.explanation}") from error
+        except OSError as error:
+            raise SandboxError("the Docker engine does not answer") from error
+    return True
 
 
 def _connect(seconds: int) -> Any:  # noqa: ANN401 - docker.DockerClient, imported late
