@@ -55,7 +55,7 @@ def fresh(mode: str, config: Config, image: Image) -> Iterator[Callable[..., Cel
     """Start sandboxes that the attack may take down; every one is closed at the end."""
     started: list[Cell] = []
 
-    def begin(**bounds: int) -> Cell:
+    def begin(**bounds: object) -> Cell:
         started.append(Cell(mode, config, image, **bounds))
         return started[-1]
 

@@ -61,7 +61,7 @@ with sandbox:
 class Cell:
     """A started sandbox in one of the modes. `workspace` is its directory on the host."""
 
-    def __init__(self, mode: str, config: Config, image: Image, **bounds: int) -> None:
+    def __init__(self, mode: str, config: Config, image: Image, **bounds: Any) -> None:
         self.mode = mode
         self.top = Path(tempfile.mkdtemp(prefix="agent-pipeline-attack-"))
         self.top.chmod(0o755)
@@ -105,7 +105,7 @@ class Cell:
         return engines.engine(name, config).start(Spec(image, self.workspace, self._bounds, "attack"))
 
 
-_FIELDS = ("memory_mb", "pids", "cpus", "disk_mb", "seconds")
+_FIELDS = ("memory_mb", "pids", "cpus", "disk_mb", "seconds", "require")
 
 
 class _Servant:
@@ -125,7 +125,11 @@ class _Servant:
             "workspace": str(workspace),
             "bounds": {name: getattr(bounds, name) for name in _FIELDS},
         }
-        self.unenforced = tuple(self._ask(order)["unenforced"])
+        try:
+            self.unenforced = tuple(self._ask(order)["unenforced"])
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, argv: Sequence[str], *, seconds: float, output_limit: int) -> CommandResult:
         said = self._ask({"argv": list(argv), "seconds": seconds, "limit": output_limit})
