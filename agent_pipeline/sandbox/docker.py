@@ -19,7 +19,7 @@ from agent_pipeline import clock
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import RejectedError, SandboxError
-from agent_pipeline.sandbox import intents, layout, posture, seccomp
+from agent_pipeline.sandbox import cgroups, intents, layout, posture, seccomp
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
 from agent_pipeline.sandbox.links import AttachedLink
 from agent_pipeline.sandbox.session import Session, greet
@@ -73,6 +73,21 @@ class Docker:
         controllers = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpu": "CpuCfsQuota"}
         missing = [name for name, key in controllers.items() if not self._info.get(key)]
         return tuple(missing) if layout.is_root() else (*missing, "disk")
+
+    def explain(self) -> tuple[str, ...]:
+        """Return what holds each bound here, in lines for people."""
+        info, missing = self._info, self.unenforced()
+        held = [name for name in cgroups.CONTROLLERS if name not in missing]
+        runtimes = ", ".join(sorted(info.get("Runtimes") or ()))
+        lines = [
+            f"version {info.get('ServerVersion')}; runtimes {runtimes}, by default {info.get('DefaultRuntime')}",
+            f"{', '.join(held) or 'nothing'}: by the engine's control groups, version {info.get('CgroupVersion', '1')}",
+            layout.explain_disk(),
+        ]
+        lost = [name for name in missing if name != "disk"]
+        return (
+            (*lines, f"{', '.join(lost)}: not held, the engine's kernel lacks the controllers") if lost else (*lines,)
+        )
 
     def start(self, spec: Spec) -> Session:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""
