@@ -80,7 +80,9 @@ class Bubblewrap:
     def explain(self) -> tuple[str, ...]:
         """Return what holds each bound here, in lines for people."""
         started = (
-            f"root, and gives up its rights (uid {UID}) before bubblewrap comes" if layout.is_root() else "no root"
+            f"root, and gives up its rights (uid {UID}) before bubblewrap comes"
+            if layout.is_root()
+            else "an ordinary user"
         )
         lines = [f"version {self._version}, started by {started}"]
         if self._held:
@@ -88,7 +90,7 @@ class Bubblewrap:
         if lost := [name for name in cgroups.CONTROLLERS if name not in self._held]:
             stands_in = {
                 "memory": "RLIMIT_AS for each process alone",
-                "pids": "RLIMIT_NPROC, shared by the user's runs",
+                "pids": "RLIMIT_NPROC, which the kernel counts by user",
             }
             instead = "; ".join(f"for {name} {stands_in[name]}" for name in lost if name in stands_in)
             lines.append(f"{', '.join(lost)}: not held, no control group can be made here" + f" (instead: {instead})")

@@ -109,7 +109,8 @@ def left(run: str) -> list[str]:
         elif line.startswith("sleep 77") or "sh -c (setsid sleep 77" in line[:40]:
             found.append(line)
     for hierarchy in cgroups.hierarchies():
-        found += [str(path) for path in hierarchy.mount.rglob(f"{cgroups.PREFIX}{run}*")]
+        for folder, names, _ in os.walk(hierarchy.mount):  # which takes it that others' groups vanish meanwhile
+            found += [f"{folder}/{name}" for name in names if name.startswith(f"{cgroups.PREFIX}{run}")]
     docker = process.run(
         ["docker", "ps", "--all", "--quiet", "--filter", f"label=agent-pipeline.run={run}"],
         env=process.inherited("PATH", "DOCKER_HOST"),
