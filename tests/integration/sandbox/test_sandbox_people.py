@@ -25,6 +25,7 @@ from agent_pipeline.sandbox import cgroups, intents
 from agent_pipeline.sandbox.images import locks
 from agent_pipeline.sandbox.images.layers import DIRECTORY, Entry
 from agent_pipeline.sandbox.images.store import Store
+from agent_pipeline.workspace import places
 
 pytestmark = pytest.mark.containers
 
@@ -110,9 +111,13 @@ def test_sweep_removes_what_the_dead_left_and_nothing_of_the_living(desk: Desk) 
         made.mkdir()
         dead = runs / "0123.intent"
         dead.write_text(f"group\n{made}")
+        copy = runs / f"{places.PREFIX}0123"
+        copy.mkdir()
+        copy.with_name(f"{copy.name}{places.LOCK}").touch()
         removed = json.loads(desk.run("sandbox", "sweep").out)["removed"]
-        assert removed == [str(made)]
+        assert removed == [str(made), str(copy)]
         assert not made.exists()
+        assert not copy.exists()
         assert alive.exists()
     assert json.loads(desk.run("sandbox", "sweep").out) == {"removed": []}
 
