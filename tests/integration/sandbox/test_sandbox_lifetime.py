@@ -31,7 +31,8 @@ print("begun", flush=True)
 try:
     with engines.engine(engine, config.load()).start(spec) as sandbox:
         print("ready", sandbox.facts.unenforced, flush=True)
-        sandbox.run(["sh", "-c", "(setsid sleep 77 &); trap '' TERM; sleep 77"], seconds=100)
+        mark = f"77.{int(run[-8:], 16)}"
+        sandbox.run(["sh", "-c", f"(setsid sleep {mark} &); trap '' TERM; sleep {mark}"], seconds=100)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -98,7 +99,7 @@ def _python(uid: int | None) -> str:
 
 def left(run: str) -> list[str]:
     """Everything on this host that names the run, or that only its workload would be."""
-    found = []
+    found, mark = [], f"77.{int(run[-8:], 16)}"
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
@@ -106,7 +107,7 @@ def left(run: str) -> list[str]:
             continue
         if run in line and "setpriv --reuid" not in line[:20] and " -c \nimport sys" not in line:
             found.append(line[:200])
-        elif line.startswith("sleep 77") or "sh -c (setsid sleep 77" in line[:40]:
+        elif f"sleep {mark}" in line:
             found.append(line)
     for hierarchy in cgroups.hierarchies():
         for folder, names, _ in os.walk(hierarchy.mount):  # which takes it that others' groups vanish meanwhile
@@ -201,7 +202,7 @@ def test_two_run_side_by_side_and_do_not_see_each_other(engine: Engine, spec: Sp
 
 
 def test_a_start_that_fails_leaves_nothing(engine: Engine, spec: Spec, config: Config) -> None:
-    gone = Spec(spec.image, spec.workspace / "missing", spec.bounds, "test-missing")
+    gone = Spec(spec.image, spec.workspace / "missing", spec.bounds, "test-missing-00000000")
     with pytest.raises(Exception, match=r"missing"):
         engine.start(gone)
-    assert_nothing_left("test-missing", config.runs)
+    assert_nothing_left("test-missing-00000000", config.runs)
