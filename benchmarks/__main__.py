@@ -10,6 +10,7 @@ import json
 WHERE = {
     **dict.fromkeys(("idle-agent", "tool-call", "ready", "ready-bubblewrap", "side-by-side"), "sandboxed"),
     "sign-verify": "signatures",
+    **dict.fromkeys(("swerex-start", "swerex-command"), "against_swerex"),
 }
 
 
