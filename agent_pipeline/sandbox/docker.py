@@ -29,6 +29,7 @@ NAME: Final = "docker"
 LABEL: Final = "agent-pipeline"
 _WORKING, _ENDING = 60, 10  # seconds that the engine has for a call
 _GONE: Final = 15.0
+_BEING_MADE: Final = 3.0
 _CONFLICT: Final = 409
 
 
@@ -190,8 +191,21 @@ class Container:
 
 
 def remove(name: str) -> None:
-    """Remove a container that lost its owner before it was started, if it is there. Raises `SandboxError`."""
+    """Remove a container that lost its owner before it was started. Raises `SandboxError`.
+
+    The engine may still be making it for a client that is dead: it is waited for, a moment longer than that takes.
+    """
+    until = clock.monotonic() + _BEING_MADE
+    with contextlib.closing(_connect(_ENDING)) as client:
+        while not _there(client, name):
+            if clock.monotonic() > until:
+                return
+            clock.sleep(0.05)
     Container(None, name).end()
+
+
+def _there(client: Any, name: str) -> bool:  # noqa: ANN401 - docker.DockerClient
+    return bool(_asking(lambda: client.api.containers(all=True, quiet=True, filters={"name": f"^/{name}$"})))
 
 
 def remove_image(name: str) -> bool:

@@ -13,9 +13,9 @@ import pytest
 
 from agent_pipeline import clock, process
 from agent_pipeline.config import Config
-from agent_pipeline.sandbox import cgroups, engines
+from agent_pipeline.sandbox import cgroups, docker, engines
 from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
-from agent_pipeline.sandbox.images import unpack
+from agent_pipeline.sandbox.images import docker_load, unpack
 
 pytestmark = pytest.mark.containers
 
@@ -112,12 +112,12 @@ def left(run: str) -> list[str]:
     for hierarchy in cgroups.hierarchies():
         for folder, names, _ in os.walk(hierarchy.mount):  # which takes it that others' groups vanish meanwhile
             found += [f"{folder}/{name}" for name in names if name.startswith(f"{cgroups.PREFIX}{run}")]
-    docker = process.run(
+    listed = process.run(
         ["docker", "ps", "--all", "--quiet", "--filter", f"label=agent-pipeline.run={run}"],
         env=process.inherited("PATH", "DOCKER_HOST"),
     )
-    assert docker.ok, docker.explain()
-    return found + docker.stdout.decode().split()
+    assert listed.ok, listed.explain()
+    return found + listed.stdout.decode().split()
 
 
 def intents_left(runs: Path, run: str) -> list[Path]:
@@ -206,3 +206,15 @@ def test_a_start_that_fails_leaves_nothing(engine: Engine, spec: Spec, config: C
     with pytest.raises(Exception, match=r"missing"):
         engine.start(gone)
     assert_nothing_left("test-missing-00000000", config.runs)
+
+
+def test_a_container_that_the_engine_makes_for_the_dead_is_removed_too(image: Image) -> None:
+    sdk = docker._connect(30)
+    name = f"agent-pipeline-test-{os.urandom(4).hex()}"
+    configuration = {"Image": docker_load.ensure(sdk, image), "Cmd": ["true"]}
+    late = threading.Timer(0.7, sdk.api.create_container_from_config, (configuration, name))
+    late.start()
+    docker.remove(name)
+    late.join()
+    assert not docker._there(sdk, name)
+    sdk.close()

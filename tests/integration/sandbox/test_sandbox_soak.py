@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from test_sandbox_lifetime import Supervisor, assert_nothing_left
+from test_sandbox_lifetime import Supervisor, assert_nothing_left, left
 
 from agent_pipeline import clock
 from agent_pipeline.config import Config
@@ -25,8 +25,10 @@ def test_a_hundred_kills_at_random_moments_leave_nothing(
     name: str, config: Config, image: Image, workspace: Path
 ) -> None:
     moments = random.Random()  # noqa: S311 - other moments each time
+    names = []
     for number in range(KILLS):
         supervisor = Supervisor(name, image, workspace)
+        names.append(supervisor.run)
         moment = moments.random() * LATEST[name]
         clock.sleep(moment)
         supervisor.end(signal.SIGKILL)
@@ -34,3 +36,5 @@ def test_a_hundred_kills_at_random_moments_leave_nothing(
             assert_nothing_left(supervisor.run, config.runs)
         except AssertionError as error:
             raise AssertionError(f"kill {number}, after {moment:.4f} s") from error
+    clock.sleep(5)  # the engine may have made a container for a client that was dead by then
+    assert [thing for run in names for thing in left(run)] == []
