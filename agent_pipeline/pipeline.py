@@ -45,6 +45,7 @@ from agent_pipeline.review.staging import Found
 from agent_pipeline.sandbox.contract import UID, Engine, Image, Spec
 from agent_pipeline.sandbox.engines import choose, engine
 from agent_pipeline.sandbox.images.derive import ensure
+from agent_pipeline.sandbox.sweep import sweep
 from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing.hand import Hand
 from agent_pipeline.workspace import Workspace, create
@@ -115,6 +116,7 @@ def _act(
 ) -> tuple[RunOutcome, SandboxFacts]:
     """Stages 3 and 4: start the container, let the engine work in it, and kill it."""
     policy = desk.landed.policy
+    _sweep(desk)
     box = choose(desk.config, policy.sandbox.backends, request.sandbox)
     image = locked_image(desk, box)
     desk.tell(f"contain: {box.name}, image {image.identity[:12]}")
@@ -135,6 +137,17 @@ def _act(
             )
         job = _job(desk, request, played, kept, lambda: changed_paths(collect(desk.clone, workspace, policy)))
         return run(job, sandbox), sandbox.facts
+
+
+def _sweep(desk: Desk) -> None:
+    """Remove what killed runs left, with either engine. One that cannot do it now is no reason to stop."""
+    try:
+        removed = sweep(desk.config.runs)
+    except AgentPipelineError as error:
+        desk.tell(f"sweep: {error.message}")
+        return
+    if removed:
+        desk.tell(f"sweep: removed what a killed run left: {', '.join(removed)}")
 
 
 def _job(

@@ -7,7 +7,11 @@ import importlib
 import json
 
 # Imported when asked for: one benchmark needs no engine, another no other library.
-WHERE = {"idle-agent": "sandboxed", "tool-call": "sandboxed", "sign-verify": "signatures"}
+WHERE = {
+    **dict.fromkeys(("idle-agent", "tool-call", "ready", "ready-bubblewrap", "side-by-side"), "sandboxed"),
+    "sign-verify": "signatures",
+    **dict.fromkeys(("swerex-start", "swerex-command"), "against_swerex"),
+}
 
 
 def main() -> None:
@@ -21,13 +25,13 @@ def main() -> None:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(WHERE)}")
     results = []
     if not arguments.json:
-        print(f"{'name':<14} {'ours':>10} {'peer':>10} {'ratio':>8}  unit  peer")
+        print(f"{'name':<17} {'ours':>10} {'peer':>10} {'ratio':>8}  unit  peer")
     for name in arguments.names or WHERE:
         result = importlib.import_module(f"benchmarks.{WHERE[name]}").ALL[name]()
         results.append(result.document())
         if not arguments.json:
             figures = f"{result.ours:>10.3f} {result.peer:>10.3f} {result.ratio:>8.3f}  {result.unit:<4}"
-            print(f"{name:<14} {figures}  {result.peer_name}")
+            print(f"{name:<17} {figures}  {result.peer_name}")
     if arguments.json:
         print(json.dumps(results[0] if len(arguments.names) == 1 else {"results": results}, indent=2))
 

@@ -1,21 +1,25 @@
-"""`idle-agent` and `tool-call`: what containing an agent costs, against the Docker engine alone."""
+"""What containing an agent costs, against the Docker engine alone.
+
+`idle-agent`, `tool-call`, `ready`, `ready-bubblewrap`, `side-by-side`.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import docker
 
-from agent_pipeline import clock
+from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
 from agent_pipeline.policy import load, starter
 from agent_pipeline.repository import fresh
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.sandbox.contract import UID, Bounds, Engine, Image, Spec
+from agent_pipeline.sandbox.contract import UID, Bounds, Engine, Image, Sandbox, Spec
 from agent_pipeline.sandbox.engines import engine
 from agent_pipeline.sandbox.images import docker_load
 from agent_pipeline.sandbox.images.build import ensure
@@ -24,6 +28,7 @@ from agent_pipeline.workspace.proposing import collect
 from benchmarks.measure import Result, in_turn
 
 BOUNDS = Bounds(memory_mb=512, pids=128, cpus="1", disk_mb=256, seconds=300)
+RUNS = 8
 HARDENED: dict[str, Any] = {
     "network_mode": "none",
     "cap_drop": ["ALL"],
@@ -97,4 +102,70 @@ def idle_agent() -> Result:
         return in_turn("idle-agent", ours, peer, peer_name="docker run --rm, hardened, by the SDK", runs=10)
 
 
-ALL: dict[str, Callable[[], Result]] = {"idle-agent": idle_agent, "tool-call": tool_call}
+def _ready(name: str, engine_name: str) -> Result:
+    """From nothing to the first command's result, walls proven; against `docker run` from nothing to its end."""
+    with ExitStack() as stack:
+        config, _, image, clone, _, loaded = _bench(stack)
+        box, started = engine(engine_name, config), list[Sandbox]()
+        tree = clone.tree(clone.commit("HEAD"))
+        workspace = stack.enter_context(
+            create(clone, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID)
+        )
+
+        def ours() -> None:
+            started.append(box.start(Spec(image, workspace.path, BOUNDS, "bench")))
+            started[-1].run(["true"], seconds=10)
+
+        def peer() -> None:
+            command = ["docker", "run", "--rm", "--network", "none", loaded, "true"]
+            done = process.run(command, env=process.inherited("PATH", "HOME", "DOCKER_HOST"))
+            assert done.ok, done.explain()
+
+        named = "docker run --rm --network none, by the CLI"
+        return in_turn(name, ours, peer, peer_name=named, runs=15, after=lambda: started.pop().close())
+
+
+def ready() -> Result:
+    """As `_ready`, on Docker."""
+    return _ready("ready", "docker")
+
+
+def ready_bubblewrap() -> Result:
+    """As `_ready`, on bubblewrap, against the same peer."""
+    return _ready("ready-bubblewrap", "bubblewrap")
+
+
+def side_by_side() -> Result:
+    """Eight whole runs at once (copy, start, command, end, harvest), against eight containers of the engine at once."""
+    with ExitStack() as stack:
+        config, box, image, clone, client, loaded = _bench(stack)
+        tree = clone.tree(clone.commit("HEAD"))
+        policy = load(starter.render(starter.Start(("true",), 1, (), (), {}, ("fix@1",), "python")))
+        pool = stack.enter_context(ThreadPoolExecutor(RUNS))
+
+        def one(number: int) -> None:
+            mine = Clone.discover(clone.path)
+            with create(mine, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID) as workspace:
+                with box.start(Spec(image, workspace.path, BOUNDS, f"bench-{number}")) as sandbox:
+                    sandbox.run(["true"], seconds=10)
+                collect(mine, workspace, policy)
+
+        def container(_: int) -> None:
+            client.containers.run(loaded, ["true"], remove=True, **HARDENED)
+
+        return in_turn(
+            "side-by-side",
+            lambda: list(pool.map(one, range(RUNS))),
+            lambda: list(pool.map(container, range(RUNS))),
+            peer_name="8 hardened containers at once, by the SDK",
+            runs=7,
+        )
+
+
+ALL: dict[str, Callable[[], Result]] = {
+    "idle-agent": idle_agent,
+    "tool-call": tool_call,
+    "ready": ready,
+    "ready-bubblewrap": ready_bubblewrap,
+    "side-by-side": side_by_side,
+}

@@ -18,13 +18,18 @@ from agent_pipeline.documents.images_lock import LockedImage
 from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.landed import open_desk
-from agent_pipeline.sandbox.engines import engine
+from agent_pipeline.sandbox import host
+from agent_pipeline.sandbox.engines import NAMES, engine
 from agent_pipeline.sandbox.images import locks, recipe
 from agent_pipeline.sandbox.images.store import Store
 from agent_pipeline.signing.client import Signer
 from agent_pipeline.signing.hand import key_sources
 
 BASE_IMAGE, PROJECT_IMAGE = "python", "project"
+_MEND = {
+    "bubblewrap": "run it in a delegated control group: `systemd-run --user --scope --property=Delegate=yes COMMAND`",
+    "docker": "use a kernel with the memory, pids and cpu controllers",
+}
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
 
 
@@ -46,6 +51,7 @@ def doctor(out: Output) -> int:
     findings = [
         _python(),
         _git(),
+        _kernel(),
         *_engines(config),
         _images(config),
         _keys(config),
@@ -60,9 +66,8 @@ def doctor(out: Output) -> int:
 
 def _line(finding: Finding) -> str:
     mark = "ok  " if finding.ok else "FAIL" if finding.needed else "no  "
-    return f"{mark} {finding.name:<12} {finding.said}" + (
-        f"\n                  mend: {finding.mend}" if finding.mend else ""
-    )
+    said = finding.said.replace("\n", f"\n{'':<18}")
+    return f"{mark} {finding.name:<12} {said}" + (f"\n                  mend: {finding.mend}" if finding.mend else "")
 
 
 def _python() -> Finding:
@@ -81,23 +86,28 @@ def _git() -> Finding:
     return Finding("git", ok=ok, said=said, mend="" if ok else "install git 2.38 or newer")
 
 
+def _kernel() -> Finding:
+    return Finding("kernel", ok=True, said="\n".join(host.describe()), needed=False)
+
+
 def _engines(config: Config) -> list[Finding]:
-    """Report both engines; one is enough."""
-    found = []
-    for name in ("docker", "bubblewrap"):
-        why = engine(name, config).available()
-        if why is None:
-            missing = engine(name, config).unenforced()
-            said = "works" + (
-                f"; this host cannot enforce: {', '.join(missing)}" if missing else "; all bounds are enforced"
-            )
-            found.append(Finding(name, ok=True, said=said, needed=False))
-        else:
-            found.append(Finding(name, ok=False, said=why, mend="", needed=False))
+    """Report both engines and what holds each bound; one engine is enough."""
+    found = [_engine(config, name) for name in NAMES]
     if not any(finding.ok for finding in found):
         hint = "install docker.io or bubblewrap, or run `make setup` as root"
         found.append(Finding("sandbox", ok=False, said="no engine works: nothing untrusted can run here", mend=hint))
     return found
+
+
+def _engine(config: Config, name: str) -> Finding:
+    box = engine(name, config)
+    why = box.available()
+    if why is not None:
+        return Finding(name, ok=False, said=why, needed=False)
+    missing = box.unenforced()
+    said = f"this host cannot enforce: {', '.join(missing)}" if missing else "all bounds are enforced"
+    mend = _MEND.get(name, "") if set(missing) - {"disk"} else ""
+    return Finding(name, ok=True, said="\n".join((f"works; {said}", *box.explain())), mend=mend, needed=False)
 
 
 def _images(config: Config) -> Finding:

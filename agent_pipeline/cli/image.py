@@ -1,4 +1,4 @@
-"""`image build|list|export|import`."""
+"""`image build|list|export|import|rm`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from agent_pipeline.cli import dependencies
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
+from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import ImagesLock
-from agent_pipeline.errors import UsageError
+from agent_pipeline.errors import RejectedError, SchemaError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox.images import archive, locks, recipe
 from agent_pipeline.sandbox.images.build import build as build_image
+from agent_pipeline.sandbox.images.discard import discard
 from agent_pipeline.sandbox.images.store import Store, StoredImage
 
 MIB = 1 << 20
@@ -110,6 +112,44 @@ def import_(out: Output, file: Path) -> None:
     out.finish({"name": image.name, "identity": image.identity}, lambda: f"{image.name}  sha256:{image.identity}")
 
 
+@command("agent-pipeline image rm python")
+@click.argument("name", metavar="NAME|IDENTITY")
+@click.option("--force", is_flag=True, help="Even if a lock in use here names it, or other images are made of it.")
+def rm(out: Output, name: str, *, force: bool) -> None:
+    """Remove an image from this machine: the store's copy, the unpacked one and the Docker engine's."""
+    config = configuration.load()
+    store = Store(config)
+    image = _find(store, name)
+    reasons = _needed(store, image)
+    if reasons and not force:
+        raise RejectedError(
+            f"{image.name} sha256:{image.identity[:12]} is needed: {'; '.join(reasons)}",
+            hint="`--force` removes it all the same; it can be made again from its lock",
+        )
+    removed = discard(config, image.identity, out.talk)
+    document = {"name": image.name, "identity": image.identity, "removed": removed}
+    out.finish(document, lambda: f"removed {image.name}  sha256:{image.identity}")
+
+
+def _needed(store: Store, image: StoredImage) -> list[str]:
+    """Return who needs an image: the lock of this program, the repository around, images that derive from it."""
+    reasons = [
+        f"{other.name} {other.identity[:12]} is made of it" for other in store.list() if other.base == image.identity
+    ]
+    shipped = locks.shipped(image.name)
+    if shipped is not None and shipped.identity == image.identity:
+        reasons.append("it is the locked image of this program")
+    try:
+        clone = Clone.discover(Path.cwd())
+        found = clone.file(clone.commit("HEAD"), IMAGES_PATH)
+        here = ImagesLock.from_json(found).images.values() if found is not None else ()
+    except (UsageError, SchemaError):
+        here = ()  # no repository, or none of ours
+    if any(image.identity in (locked.identity, locked.base) for locked in here):
+        reasons.append(f"this repository's {IMAGES_PATH} names it")
+    return reasons
+
+
 image = group(
     "image",
     "The sandbox images: what untrusted code runs in.",
@@ -118,6 +158,7 @@ image = group(
         "list": ("image:list_", "The images on this machine."),
         "export": ("image:export", "Write an image to a file."),
         "import": ("image:import_", "Take an image from a file."),
+        "rm": ("image:rm", "Remove an image from this machine."),
     },
     "agent-pipeline image build",
 )

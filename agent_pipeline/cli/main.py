@@ -23,6 +23,7 @@ COMMANDS = {
     "log": ("show:log", "What happened to a request, in order."),
     "transcript": ("show:transcript", "What the agent did, step by step."),
     "stop": ("stop:stop", "Stop a run on this machine."),
+    "shell": ("shell:shell", "A shell in the sandbox, on a proposal's tree or on HEAD."),
     "close": ("stop:close", "Close a request without landing it."),
     "ci": ("ci:ci", "What CI does: verify, replay, stage, merge."),
     "review": ("review:review", "What reviewers do: list, approve, reject."),
@@ -30,7 +31,8 @@ COMMANDS = {
     "trust": ("trust:trust", "Who may do what: pin, show, add."),
     "keys": ("keys:keys", "Your own keys: generate, list."),
     "policy": ("policy:policy", "Check the policy."),
-    "image": ("image:image", "The sandbox images: build, list, export, import."),
+    "image": ("image:image", "The sandbox images: build, list, export, import, rm."),
+    "sandbox": ("sandbox:sandbox", "The sandboxes on this machine: sweep."),
 }
 
 

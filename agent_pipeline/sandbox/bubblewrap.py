@@ -77,6 +77,25 @@ class Bubblewrap:
         missing = [name for name in cgroups.CONTROLLERS if name not in self._held]
         return tuple(missing) if layout.is_root() else (*missing, "disk")
 
+    def explain(self) -> tuple[str, ...]:
+        """Return what holds each bound here, in lines for people."""
+        started = (
+            f"root, and gives up its rights (uid {UID}) before bubblewrap comes"
+            if layout.is_root()
+            else "an ordinary user"
+        )
+        lines = [f"version {self._version}, started by {started}"]
+        if self._held:
+            lines.append(f"{', '.join(self._held)}: by control groups below our own")
+        if lost := [name for name in cgroups.CONTROLLERS if name not in self._held]:
+            stands_in = {
+                "memory": "RLIMIT_AS for each process alone",
+                "pids": "RLIMIT_NPROC, which the kernel counts by user",
+            }
+            instead = "; ".join(f"for {name} {stands_in[name]}" for name in lost if name in stands_in)
+            lines.append(f"{', '.join(lost)}: not held, no control group can be made here" + f" (instead: {instead})")
+        return (*lines, layout.explain_disk())
+
     def start(self, spec: Spec) -> Session:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""
         if spec.runtime is not None:

@@ -75,6 +75,22 @@ class CommandResult:
     seconds: float
 
 
+class Screen(Protocol):
+    """A person's terminal. What a sandbox says goes there as it is, as any program's output does."""
+
+    def descriptor(self) -> int:
+        """Return what to wait on until the person types."""
+
+    def size(self) -> tuple[int, int]:
+        """Return rows and columns."""
+
+    def typed(self) -> bytes:
+        """Return what the person typed; empty at its end."""
+
+    def show(self, data: bytes) -> None:
+        """Write to it."""
+
+
 class Sandbox(Protocol):
     """A running sandbox that has proven its own walls. Closing it kills everything in it and leaves nothing behind."""
 
@@ -103,6 +119,12 @@ class Sandbox(Protocol):
     def listing(self, path: str) -> tuple[str, ...]:
         """Return the names in a directory, sorted, folders with a trailing `/`. Raises as `read`."""
 
+    def terminal(self, argv: Sequence[str], screen: Screen, *, env: Mapping[str, str] | None = None) -> int:
+        """Run `argv` in the workspace on a terminal made in the sandbox, shown on `screen`; return its exit code.
+
+        For people: nothing bounds its output, and only the sandbox's own deadline its time. Raises as `run`.
+        """
+
     def close(self) -> None:
         """Kill and remove everything; afterwards nothing of the run is alive. Idempotent."""
 
@@ -123,6 +145,9 @@ class Engine(Protocol):
 
     def unenforced(self) -> tuple[str, ...]:
         """Return those of memory, pids, cpu, disk that this host cannot enforce with this engine."""
+
+    def explain(self) -> tuple[str, ...]:
+        """Return what holds each bound here, and what does not and why, in lines for people."""
 
     def start(self, spec: Spec) -> Sandbox:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""

@@ -18,8 +18,8 @@ from typing import Any, Final
 from agent_pipeline import clock
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
-from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import intents, layout, posture, seccomp
+from agent_pipeline.errors import RejectedError, SandboxError
+from agent_pipeline.sandbox import cgroups, intents, layout, posture, seccomp
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
 from agent_pipeline.sandbox.links import AttachedLink
 from agent_pipeline.sandbox.session import Session, greet
@@ -29,6 +29,8 @@ NAME: Final = "docker"
 LABEL: Final = "agent-pipeline"
 _WORKING, _ENDING = 60, 10  # seconds that the engine has for a call
 _GONE: Final = 15.0
+_BEING_MADE: Final = 3.0
+_CONFLICT: Final = 409
 
 
 class Docker:
@@ -72,6 +74,21 @@ class Docker:
         controllers = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpu": "CpuCfsQuota"}
         missing = [name for name, key in controllers.items() if not self._info.get(key)]
         return tuple(missing) if layout.is_root() else (*missing, "disk")
+
+    def explain(self) -> tuple[str, ...]:
+        """Return what holds each bound here, in lines for people."""
+        info, missing = self._info, self.unenforced()
+        held = [name for name in cgroups.CONTROLLERS if name not in missing]
+        runtimes = ", ".join(sorted(info.get("Runtimes") or ()))
+        lines = [
+            f"version {info.get('ServerVersion')}; runtimes {runtimes}, by default {info.get('DefaultRuntime')}",
+            f"{', '.join(held) or 'nothing'}: by the engine's control groups, version {info.get('CgroupVersion', '1')}",
+            layout.explain_disk(),
+        ]
+        lost = [name for name in missing if name != "disk"]
+        return (
+            (*lines, f"{', '.join(lost)}: not held, the engine's kernel lacks the controllers") if lost else (*lines,)
+        )
 
     def start(self, spec: Spec) -> Session:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""
@@ -174,8 +191,42 @@ class Container:
 
 
 def remove(name: str) -> None:
-    """Remove a container that lost its owner before it was started, if it is there. Raises `SandboxError`."""
+    """Remove a container that lost its owner before it was started. Raises `SandboxError`.
+
+    The engine may still be making it for a client that is dead: it is waited for, a moment longer than that takes.
+    """
+    until = clock.monotonic() + _BEING_MADE
+    with contextlib.closing(_connect(_ENDING)) as client:
+        while not _there(client, name):
+            if clock.monotonic() > until:
+                return
+            clock.sleep(0.05)
     Container(None, name).end()
+
+
+def _there(client: Any, name: str) -> bool:  # noqa: ANN401 - docker.DockerClient
+    return bool(_asking(lambda: client.api.containers(all=True, quiet=True, filters={"name": f"^/{name}$"})))
+
+
+def remove_image(name: str) -> bool:
+    """Remove an image by its name; return whether it was there. Raises `RejectedError` while a container uses it.
+
+    Raises `SandboxError` when the engine cannot be asked.
+    """
+    from docker.errors import APIError, ImageNotFound  # noqa: PLC0415 - 200 ms that the command line does not need
+
+    with contextlib.closing(_connect(_WORKING)) as client:
+        try:
+            client.api.remove_image(name, force=False)
+        except ImageNotFound:
+            return False
+        except APIError as error:
+            if error.status_code == _CONFLICT:
+                raise RejectedError(f"a container uses the image {name}", hint="wait for its end") from error
+            raise SandboxError(f"the Docker engine keeps {name}: {error.explanation}") from error
+        except OSError as error:
+            raise SandboxError("the Docker engine does not answer") from error
+    return True
 
 
 def _connect(seconds: int) -> Any:  # noqa: ANN401 - docker.DockerClient, imported late

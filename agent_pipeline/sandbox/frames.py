@@ -20,8 +20,8 @@ from typing import Final
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox.links import Link
 
-HELLO, EXEC, READ, WRITE, LIST = 1, 2, 3, 4, 5
-POSTURE, RESULT, DATA, NAMES, DONE, FAULT = 65, 66, 67, 68, 69, 70
+HELLO, EXEC, READ, WRITE, LIST, TERMINAL, INPUT, RESIZE = 1, 2, 3, 4, 5, 6, 7, 8
+POSTURE, RESULT, DATA, NAMES, DONE, FAULT, OUTPUT = 65, 66, 67, 68, 69, 70, 71
 NOT_FOUND, IS_DIRECTORY, NOT_DIRECTORY, NOT_REGULAR, TOO_LARGE, OUTSIDE, DENIED, NO_SPACE, OTHER = range(1, 10)
 TIMED_OUT, FLOODED, TRUNCATED = 1, 2, 4
 
@@ -90,11 +90,21 @@ def ask(
 
     Raises `SandboxError`, `ValueError` when the request itself is too large to be sent.
     """
+    tag = secrets.token_bytes(TAG)
+    send(link, kind, tag, fields, deadline)
+    return receive(link, tag, limit=limit, deadline=deadline)
+
+
+def send(link: Link, kind: int, tag: bytes, fields: Sequence[bytes], deadline: float) -> None:
+    """Send one frame. Raises `SandboxError`, `ValueError` when it is too large to be sent."""
     payload = pack(fields)
     if len(payload) > REQUEST_LIMIT:
         raise ValueError("too large for the sandbox")
-    tag = secrets.token_bytes(TAG)
     link.send(bytes([kind]) + tag + len(payload).to_bytes(4, "big") + payload, deadline)
+
+
+def receive(link: Link, tag: bytes, *, limit: int, deadline: float) -> tuple[int, tuple[bytes, ...]]:
+    """Return type and fields of one frame that answers `tag`, and has at most `limit` bytes. Raises `SandboxError`."""
     header = link.receive(HEADER, deadline)
     size = int.from_bytes(header[1 + TAG :], "big")
     if header[1 : 1 + TAG] != tag:

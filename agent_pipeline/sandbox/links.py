@@ -28,6 +28,13 @@ class Link(Protocol):
     def receive(self, size: int, deadline: float) -> bytes:
         """Return exactly `size` bytes. Raises `SandboxError` when the stream ends or the deadline passes before."""
 
+    def wait(self, other: int, seconds: float, *, to_send: bool) -> tuple[bool, bool, bool]:
+        """Wait for news; return whether something arrived, whether some 4 kB can be sent, whether `other` is readable.
+
+        Sending is looked at only when there is something `to_send`, and `other`, a descriptor, only when there is not.
+        Raises `SandboxError` when it was closed.
+        """
+
     def complaints(self) -> str:
         """Return the beginning of what the far side said on stderr, for an error message."""
 
@@ -48,6 +55,18 @@ class _Waiting:
 
     def writable(self, deadline: float) -> None:
         self._wait(self.writer, select.POLLOUT, deadline)
+
+    def news(self, other: int, seconds: float, *, to_send: bool) -> tuple[bool, bool, bool]:
+        poller = select.poll()
+        poller.register(self.reader, select.POLLIN)
+        if to_send:
+            poller.register(self.writer, select.POLLOUT | (select.POLLIN if self.writer == self.reader else 0))
+        else:
+            poller.register(other, select.POLLIN)
+        found = dict(poller.poll(seconds * 1000))
+        sendable = to_send and bool(found.get(self.writer, 0) & (select.POLLOUT | select.POLLERR))
+        arrived = bool(found.get(self.reader, 0) & (select.POLLIN | select.POLLHUP | select.POLLERR))
+        return arrived, sendable, not to_send and other in found
 
     @staticmethod
     def _wait(descriptor: int, event: int, deadline: float) -> None:
@@ -138,6 +157,11 @@ class PipeLink:
         with self._shared.use():
             return self._waiting.exactly(size, deadline)
 
+    def wait(self, other: int, seconds: float, *, to_send: bool) -> tuple[bool, bool, bool]:
+        """As `Link`."""
+        with self._shared.use():
+            return self._waiting.news(other, seconds, to_send=to_send)
+
     def complaints(self) -> str:
         """As `Link`. Only what is there now."""
         if self._errors is None or not self._owned:
@@ -199,6 +223,11 @@ class AttachedLink:
                 self._stderr += part[: max(_COMPLAINTS - len(self._stderr), 0)]
         else:
             raise SandboxError(f"the Docker engine sent a block of unknown kind {kind}")
+
+    def wait(self, other: int, seconds: float, *, to_send: bool) -> tuple[bool, bool, bool]:
+        """As `Link`."""
+        with self._shared.use():
+            return self._waiting.news(other, seconds, to_send=to_send)
 
     def complaints(self) -> str:
         """As `Link`."""

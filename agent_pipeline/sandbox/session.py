@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,15 @@ from agent_pipeline import clock
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox import frames
-from agent_pipeline.sandbox.contract import FILE_LIMIT, OUTPUT_LIMIT, CommandResult
+from agent_pipeline.sandbox.contract import FILE_LIMIT, OUTPUT_LIMIT, CommandResult, Screen
 from agent_pipeline.sandbox.links import Link
 
 _GRACE: Final = 10.0  # seconds for killing, sweeping and answering, on top of a command's own
 _FILES: Final = 30.0  # seconds for reading or writing one file
+_TYPED: Final = 2048  # bytes of typing in one frame: what a pipe with any room takes without waiting
+_LOOK: Final = 0.25  # seconds until a new size of the screen is seen
+_HUNG_UP: Final = 129  # as a shell says it: ended by SIGHUP
+_SAID: Final = 1 << 16  # bytes of output in one frame
 _FRAMING: Final = 64  # bytes of lengths and small fields around an answer's one large field
 
 
@@ -57,17 +62,58 @@ class Session:
         A program that is not there ends with 127, one that cannot be executed with 126, as in a shell; a signal with
         128 plus its number.
         """
-        if not argv or not argv[0]:
-            raise ValueError("there is no command to run")
-        words = [frames.argument(word) for word in argv]
-        pairs = [frames.argument(f"{name}={value}") for name, value in (self._env | dict(env or {})).items()]
-        fields = [f"{seconds:.3f}".encode(), b"%d" % output_limit, b"%d" % len(words), *words, *pairs]
+        fields = [f"{seconds:.3f}".encode(), b"%d" % output_limit, *self._command(argv, env)]
         started = clock.monotonic()
         answer = self._ask(frames.EXEC, fields, limit=output_limit + _FRAMING, seconds=seconds + _GRACE)
         with self._trusting():
             ended = frames.ended(frames.expect(answer, frames.RESULT), output_limit)
         took = clock.monotonic() - started
         return CommandResult(ended.code, ended.output, ended.truncated, ended.timed_out, took)
+
+    def _command(self, argv: Sequence[str], env: Mapping[str, str] | None) -> list[bytes]:
+        if not argv or not argv[0]:
+            raise ValueError("there is no command to run")
+        words = [frames.argument(word) for word in argv]
+        pairs = [frames.argument(f"{name}={value}") for name, value in (self._env | dict(env or {})).items()]
+        return [b"%d" % len(words), *words, *pairs]
+
+    def terminal(self, argv: Sequence[str], screen: Screen, *, env: Mapping[str, str] | None = None) -> int:
+        """Run `argv` on a terminal made in the sandbox; return its exit code. Raises as `run`."""
+        tag, size = secrets.token_bytes(frames.TAG), screen.size()
+        fields = [b"%d" % size[0], b"%d" % size[1], *self._command(argv, env)]
+        with self._lock:
+            if self._over:
+                raise SandboxError("the sandbox is gone", hint="start again: a sandbox is used for one run only")
+            with self._trusting():
+                frames.send(self._link, frames.TERMINAL, tag, fields, clock.monotonic() + _GRACE)
+                return self._converse(tag, screen, size)
+
+    def _converse(self, tag: bytes, screen: Screen, size: tuple[int, int]) -> int:
+        """Pass on what the program says and what the person types.
+
+        What arrives comes first: a far side that waits for us to read would not read what we send.
+        """
+        typed = b""
+        while True:
+            now = screen.size()
+            news, sendable, more = self._link.wait(screen.descriptor(), _LOOK, to_send=bool(typed) or now != size)
+            deadline = clock.monotonic() + _GRACE
+            if news:
+                answer = frames.receive(self._link, tag, limit=_SAID + _FRAMING, deadline=deadline)
+                if answer[0] != frames.OUTPUT:
+                    return frames.ended(frames.expect(answer, frames.RESULT, "the shell"), 0).code or 0
+                if len(answer[1]) != 1:
+                    raise frames.BrokenError("a piece of output that is not one field")
+                screen.show(answer[1][0])
+            elif sendable and now != size:
+                size = now
+                frames.send(self._link, frames.RESIZE, tag, [b"%d" % size[0], b"%d" % size[1]], deadline)
+            elif sendable:
+                frames.send(self._link, frames.INPUT, tag, [typed[:_TYPED]], deadline)
+                typed = typed[_TYPED:]
+            elif more and not (typed := screen.typed()):
+                self._over = True  # the person hung up, and the program still runs
+                return _HUNG_UP
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> bytes:
         """Return a regular file's content; raises as the contract says."""

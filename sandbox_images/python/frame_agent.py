@@ -26,8 +26,8 @@ import time
 PROTOCOL = 1
 WORKSPACE = "/workspace"
 
-HELLO, EXEC, READ, WRITE, LIST = 1, 2, 3, 4, 5
-POSTURE, RESULT, DATA, NAMES, DONE, FAULT = 65, 66, 67, 68, 69, 70
+HELLO, EXEC, READ, WRITE, LIST, TERMINAL, INPUT, RESIZE = 1, 2, 3, 4, 5, 6, 7, 8
+POSTURE, RESULT, DATA, NAMES, DONE, FAULT, OUTPUT = 65, 66, 67, 68, 69, 70, 71
 NOT_FOUND, IS_DIRECTORY, NOT_DIRECTORY, NOT_REGULAR, TOO_LARGE, OUTSIDE, DENIED, NO_SPACE, OTHER = range(1, 10)
 TIMED_OUT, FLOODED, TRUNCATED = 1, 2, 4
 
@@ -36,6 +36,7 @@ REQUEST_LIMIT = 32 << 20
 NAMES_LIMIT = 1 << 20
 FLOOD = 64 << 20  # a command that says more than this is killed; what is kept of it is bounded far below
 CHUNK = 1 << 16
+TYPED = 1 << 16  # what a person typed and the program has not read; more is left on the wire
 MARKER_ROOM = 48
 
 SIGINT, SIGKILL, SIGPIPE, SIGXFSZ = 2, 9, 13, 25
@@ -282,6 +283,108 @@ def drain(reader, kept, *, once):
             return True
 
 
+class Terminal:
+    """A program on a terminal of its own, whose far side is the wire: what a person's shell needs.
+
+    The terminal is made in here, by this namespace's devpts: none of the host's is ever a descriptor of the program's.
+    """
+
+    def __init__(self, wire, tag):
+        self.wire, self.tag, self.typed = wire, tag, bytearray()
+        self.master, self.slave = os.openpty()
+        os.set_blocking(self.master, False)
+        self.poller = select.poll()
+        self.open = True
+
+    def resize(self, rows, cols):
+        """Tell the program the size of the person's screen."""
+        import termios  # noqa: PLC0415 - only a person's shell needs it, and start-up is part of every run
+
+        try:
+            termios.tcsetwinsize(self.master, (int(rows), int(cols)))
+        except (termios.error, ValueError):
+            pass
+
+    def start(self, argv, env):
+        """Start the program in a session of its own with this terminal as the controlling one."""
+        name = os.ttyname(self.slave)
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, name, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+            (os.POSIX_SPAWN_DUP2, 0, 2),
+        ]
+        try:
+            return os.posix_spawn(
+                locate(argv[0], env),
+                argv,
+                env,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(SIGINT, SIGPIPE, SIGXFSZ),
+            )
+        finally:
+            os.close(self.slave)
+
+    def serve(self, pid):
+        """Pass everything on in both directions until the program ends; return its exit code."""
+        ended = os.pidfd_open(pid)
+        self.poller.register(ended, select.POLLIN)
+        try:
+            while True:
+                self.watch()
+                ready = [descriptor for descriptor, _ in self.poller.poll(self.wire.left())]
+                if self.wire.reader in ready:
+                    self.obey()
+                if self.master in ready:
+                    self.pass_on()
+                if ended in ready:
+                    while self.open and self.pass_on():
+                        pass
+                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    return 128 - code if code < 0 else code
+        finally:
+            os.close(ended)
+
+    def watch(self):
+        """Wait for what can be dealt with now."""
+        self.poller.register(self.wire.reader, select.POLLIN if len(self.typed) < TYPED else 0)
+        if self.open:
+            self.poller.register(self.master, select.POLLIN | (select.POLLOUT if self.typed else 0))
+
+    def obey(self):
+        """Take what the person typed, or the new size of the screen."""
+        kind, _, fields = self.wire.receive()
+        if kind == INPUT:
+            self.typed += fields[0]
+        elif kind == RESIZE:
+            self.resize(*fields)
+        else:
+            leave()
+
+    def pass_on(self):
+        """Move what can be moved without waiting; return whether the program said something."""
+        try:
+            if self.typed:
+                del self.typed[: os.write(self.master, self.typed[:CHUNK])]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.typed.clear()
+        try:
+            chunk = os.read(self.master, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            chunk = b""  # EIO: nobody has the terminal open any more
+        if not chunk:
+            self.open = False
+            self.poller.unregister(self.master)
+            return False
+        self.wire.send(OUTPUT, self.tag, [chunk])
+        return True
+
+
 class Agent:
     """Serves the host's requests, one at a time."""
 
@@ -325,6 +428,23 @@ class Agent:
         if kept.total > kept.limit:
             flags |= TRUNCATED
         return RESULT, [b"" if code is None else b"%d" % code, b"%d" % flags, kept.value()]
+
+    def terminal(self, tag, rows, cols, count, *rest):
+        """Run one program on a terminal to its end and leave nothing of it running."""
+        argv, env = rest[: int(count)], dict(pair.split(b"=", 1) for pair in rest[int(count) :])
+        terminal = Terminal(self.wire, tag)
+        try:
+            terminal.resize(rows, cols)
+            self.adjuster.set(raised=True)
+            try:
+                pid = terminal.start(argv, env)
+            finally:
+                self.adjuster.set(raised=False)
+            code = terminal.serve(pid)
+            sweep()
+        finally:
+            os.close(terminal.master)
+        return RESULT, [b"%d" % code, b"0", b""]
 
     def read(self, path, limit):
         """Return a regular file's content."""
@@ -393,10 +513,12 @@ class Agent:
                     raise FaultError(TOO_LARGE)
         return NAMES, sorted(names)
 
-    def answer(self, kind, fields):
+    def answer(self, kind, tag, fields):
         """Return type and fields of the answer to a request."""
         serve = {EXEC: self.execute, READ: self.read, WRITE: self.write, LIST: self.listing}
         try:
+            if kind == TERMINAL:
+                return self.terminal(tag, *fields)
             return serve[kind](*fields)
         except FaultError as fault:
             return FAULT, [b"%d" % fault.code]
@@ -413,7 +535,9 @@ class Agent:
         self.wire.send(*self._tagged(tag, self.hello(*fields)))
         while True:
             kind, tag, fields = self.wire.receive()
-            self.wire.send(*self._tagged(tag, self.answer(kind, fields)))
+            if kind in (INPUT, RESIZE):
+                continue  # typed to a program that had ended by then
+            self.wire.send(*self._tagged(tag, self.answer(kind, tag, fields)))
 
     @staticmethod
     def _tagged(tag, answer):

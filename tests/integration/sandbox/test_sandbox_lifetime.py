@@ -13,9 +13,9 @@ import pytest
 
 from agent_pipeline import clock, process
 from agent_pipeline.config import Config
-from agent_pipeline.sandbox import cgroups, engines
+from agent_pipeline.sandbox import cgroups, docker, engines
 from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
-from agent_pipeline.sandbox.images import unpack
+from agent_pipeline.sandbox.images import docker_load, unpack
 
 pytestmark = pytest.mark.containers
 
@@ -31,7 +31,8 @@ print("begun", flush=True)
 try:
     with engines.engine(engine, config.load()).start(spec) as sandbox:
         print("ready", sandbox.facts.unenforced, flush=True)
-        sandbox.run(["sh", "-c", "(setsid sleep 77 &); trap '' TERM; sleep 77"], seconds=100)
+        mark = f"77.{int(run[-8:], 16)}"
+        sandbox.run(["sh", "-c", f"(setsid sleep {mark} &); trap '' TERM; sleep {mark}"], seconds=100)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -98,7 +99,7 @@ def _python(uid: int | None) -> str:
 
 def left(run: str) -> list[str]:
     """Everything on this host that names the run, or that only its workload would be."""
-    found = []
+    found, mark = [], f"77.{int(run[-8:], 16)}"
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
@@ -106,16 +107,17 @@ def left(run: str) -> list[str]:
             continue
         if run in line and "setpriv --reuid" not in line[:20] and " -c \nimport sys" not in line:
             found.append(line[:200])
-        elif line.startswith("sleep 77") or "sh -c (setsid sleep 77" in line[:40]:
+        elif f"sleep {mark}" in line:
             found.append(line)
     for hierarchy in cgroups.hierarchies():
-        found += [str(path) for path in hierarchy.mount.rglob(f"{cgroups.PREFIX}{run}*")]
-    docker = process.run(
+        for folder, names, _ in os.walk(hierarchy.mount):  # which takes it that others' groups vanish meanwhile
+            found += [f"{folder}/{name}" for name in names if name.startswith(f"{cgroups.PREFIX}{run}")]
+    listed = process.run(
         ["docker", "ps", "--all", "--quiet", "--filter", f"label=agent-pipeline.run={run}"],
         env=process.inherited("PATH", "DOCKER_HOST"),
     )
-    assert docker.ok, docker.explain()
-    return found + docker.stdout.decode().split()
+    assert listed.ok, listed.explain()
+    return found + listed.stdout.decode().split()
 
 
 def intents_left(runs: Path, run: str) -> list[Path]:
@@ -200,7 +202,19 @@ def test_two_run_side_by_side_and_do_not_see_each_other(engine: Engine, spec: Sp
 
 
 def test_a_start_that_fails_leaves_nothing(engine: Engine, spec: Spec, config: Config) -> None:
-    gone = Spec(spec.image, spec.workspace / "missing", spec.bounds, "test-missing")
+    gone = Spec(spec.image, spec.workspace / "missing", spec.bounds, "test-missing-00000000")
     with pytest.raises(Exception, match=r"missing"):
         engine.start(gone)
-    assert_nothing_left("test-missing", config.runs)
+    assert_nothing_left("test-missing-00000000", config.runs)
+
+
+def test_a_container_that_the_engine_makes_for_the_dead_is_removed_too(image: Image) -> None:
+    sdk = docker._connect(30)
+    name = f"agent-pipeline-test-{os.urandom(4).hex()}"
+    configuration = {"Image": docker_load.ensure(sdk, image), "Cmd": ["true"]}
+    late = threading.Timer(0.7, sdk.api.create_container_from_config, (configuration, name))
+    late.start()
+    docker.remove(name)
+    late.join()
+    assert not docker._there(sdk, name)
+    sdk.close()

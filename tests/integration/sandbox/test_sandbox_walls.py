@@ -160,6 +160,12 @@ def test_a_runtime_that_docker_does_not_have_starts_nothing(config: Config, spec
         engines.engine("docker", config).start(replace(spec, runtime="no-such-runtime"))
 
 
+def test_another_runtime_is_passed_through_and_recorded(config: Config, spec: Spec) -> None:
+    with engines.engine("docker", config).start(replace(spec, runtime="io.containerd.runc.v2")) as sandbox:
+        assert sandbox.facts.runtime == "io.containerd.runc.v2"
+        assert sandbox.run(["echo", "runs"], seconds=10).output == b"runs\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives up its own rights to paths")
 def test_a_path_that_the_sandbox_cannot_reach_is_named(config: Config, spec: Spec, folder: Path) -> None:
     folder.chmod(0o700)

@@ -42,6 +42,7 @@ CONTRACT: dict[str, set[str]] = {
     "log": set(),
     "transcript": set(),
     "stop": set(),
+    "shell": {"--sandbox"},
     "close": set(),
     "ci run": set(),
     "ci replay": {"--out"},
@@ -61,6 +62,8 @@ CONTRACT: dict[str, set[str]] = {
     "image list": set(),
     "image export": set(),
     "image import": set(),
+    "image rm": {"--force"},
+    "sandbox sweep": set(),
 }
 COMMON = {"--json", "--debug", "--no-push", "--help"}
 

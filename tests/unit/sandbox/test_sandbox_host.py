@@ -1,0 +1,61 @@
+"""What is said of a host, on hosts made of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent_pipeline.sandbox import host
+
+MOUNT = "24 18 0:21 / {where} rw,relatime - {kind} {kind} {options}\n"
+FIRST = MOUNT.format(where="/sys/fs/cgroup/memory", kind="cgroup", options="rw,memory")
+SECOND = MOUNT.format(where="/sys/fs/cgroup", kind="cgroup2", options="rw")
+
+
+def make(top: Path, **files: str) -> Path:
+    (top / "proc/self/ns").mkdir(parents=True)
+    (top / "proc/self/ns/user").touch()
+    for name, text in files.items():
+        path = top / "proc" / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return top
+
+
+def said(top: Path) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in host.describe(top))
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ("", "none is mounted"),
+        (SECOND, "version 2"),
+        (FIRST, "version 1 with memory"),
+        (FIRST + SECOND, "version 1 with memory; version 2 is mounted beside it"),
+        (FIRST.replace("memory", "freezer"), "version 1 with none that bounds a sandbox"),
+    ],
+)
+def test_the_version_of_the_control_groups(tmp_path: Path, mounts: str, expected: str) -> None:
+    assert said(make(tmp_path, self__mountinfo=mounts))["control groups"] == expected
+
+
+def test_who_may_make_user_namespaces(tmp_path: Path) -> None:
+    assert said(make(tmp_path / "a"))["user namespaces"] == "any user may make them"
+    closed = make(tmp_path / "b", sys__user__max_user_namespaces="0\n", sys__kernel__unprivileged_userns_clone="1\n")
+    assert said(closed)["user namespaces"] == "only root may make them (user.max_user_namespaces=0)"
+    restricted = make(tmp_path / "c", sys__kernel__apparmor_restrict_unprivileged_userns="1\n")
+    assert "apparmor" in said(restricted)["user namespaces"]
+    (tmp_path / "a/proc/self/ns/user").unlink()
+    assert said(tmp_path / "a")["user namespaces"] == "the kernel has none"
+
+
+def test_overlay_and_the_filter(tmp_path: Path) -> None:
+    there = make(
+        tmp_path / "a", filesystems="nodev\toverlay\n\text4\n", sys__kernel__seccomp__actions_avail="kill allow"
+    )
+    assert said(there)["overlay"].startswith("there; ")
+    assert said(there)["system call filter"] == "there (kill allow)"
+    assert said(make(tmp_path / "b"))["overlay"] == "not loaded"
+    assert said(tmp_path / "b")["system call filter"] == "the kernel has none"
