@@ -5,99 +5,62 @@ The base's, never the copy's: what an agent writes into a .gitignore decides not
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+import pathspec
 
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trees import MODES, Entry
 
 _NAME = b".gitignore"
-_FOLDER_MARK = "ps_d"  # the group by which pathspec's patterns mark the end of a directory's name
-
-_Patterns = Sequence[GitIgnoreSpecPattern]
 
 
 class Ignored:
-    """Answers for one base tree.
+    """Answers for one base tree. As in Git, the deepest .gitignore that says anything about a path decides."""
 
-    As in Git, the last pattern of the deepest .gitignore that says anything decides, and an ignored directory decides
-    for everything below it.
-    """
-
-    def __init__(self, clone: Clone, base: Mapping[bytes, Entry], patterns: Iterable[str]) -> None:
-        """Take the policy's `patterns`, and find the base's .gitignore files; each is read when it is first needed."""
-        self._clone = clone
-        self._policy = _patterns(patterns)
-        self._files = {
-            path[: -len(_NAME)]: entry.oid
-            for path, entry in base.items()
-            if entry.mode in MODES and (path == _NAME or path.endswith(b"/" + _NAME))
-        }
-        self._read: dict[bytes, _Patterns] = {}
-        self._folders: dict[bytes, bool] = {b"": False}
+    def __init__(self, clone: Clone, find: Callable[[bytes], Entry | None], patterns: Iterable[str]) -> None:
+        """Take what finds an entry of the base, and the policy's `patterns`; each file is read when first needed."""
+        self._clone, self._find = clone, find
+        self._patterns = tuple(patterns)
+        self._specs: dict[bytes, pathspec.GitIgnoreSpec | None] = {}
 
     def match(self, path: bytes, *, folder: bool) -> bool:
         """Return whether an untracked file or directory is ignored."""
-        above = path.rpartition(b"/")[0]
-        if above not in self._folders:
-            self._folders[above] = self.match(above, folder=True)
-        return self._folders[above] or self._alone(path, folder=folder)
-
-    def _alone(self, path: bytes, *, folder: bool) -> bool:
-        """Return what the patterns say about the path itself."""
-        if _says(self._policy, _text(path), folder=folder):
+        full = path + b"/" if folder else path
+        if _spec(self._patterns).match_file(_text(full)):
             return True
         above = path
         while above:
             above = above[: above.rstrip(b"/").rfind(b"/") + 1]
-            if above in self._files:
-                said = _says(self._patterns_of(above), _text(path[len(above) :]), folder=folder)
-                if said is not None:
-                    return said
+            spec = self._spec_of(above)
+            said = spec.check_file(_text(full[len(above) :])).include if spec is not None else None
+            if said is not None:
+                return said
         return False
 
-    def _patterns_of(self, folder: bytes) -> _Patterns:
-        if folder not in self._read:
-            self._read[folder] = _patterns(_text(self._clone.blob(self._files[folder])).split("\n"))
-        return self._read[folder]
+    def _spec_of(self, folder: bytes) -> pathspec.GitIgnoreSpec | None:
+        """Return what the base's .gitignore in `folder` says, None when there is none."""
+        if folder not in self._specs:
+            entry = self._find(folder + _NAME)
+            tracked = entry is not None and entry.mode in MODES
+            lines = _text(self._clone.blob(entry.oid)).splitlines() if entry is not None and tracked else None
+            self._specs[folder] = _spec(tuple(lines)) if lines is not None else None
+        return self._specs[folder]
 
 
 def _text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-def _patterns(lines: Iterable[str]) -> _Patterns:
-    """Return the patterns of these lines. A line that is none says nothing, as in Git."""
-    found = []
+@lru_cache(maxsize=64)
+def _spec(lines: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
+    """Return what the lines say together. A line that is no pattern says nothing, as in Git."""
+    good = []
     for line in lines:
         try:
-            found.append(GitIgnoreSpecPattern(line.removesuffix("\r")))
+            pathspec.GitIgnoreSpec.from_lines([line])
         except ValueError:
             continue
-    return found
-
-
-def _says(patterns: _Patterns, path: str, *, folder: bool) -> bool | None:
-    """Return what the last pattern that names `path` says: ignored, not ignored, or None when no pattern names it.
-
-    pathspec's own answers mix what names the path with what names a directory above it, and weigh the two in another
-    order than Git does.
-    """
-    subject = f"{path}/" if folder else path
-    for pattern in reversed(patterns):
-        if pattern.include is not None and pattern.regex is not None and _names(pattern.regex, subject, len(path)):
-            return bool(pattern.include)
-    return None
-
-
-def _names(regex: re.Pattern[str], subject: str, end: int) -> bool:
-    """Return whether the pattern names the path itself, not only a directory above it."""
-    anchored = regex.pattern.startswith("^")
-    match = regex.search(subject) if anchored else regex.search(subject, max(end - 1, 0))
-    if match is None:
-        return False
-    if _FOLDER_MARK in regex.groupindex:
-        return match.start(_FOLDER_MARK) in {-1, end}
-    return not regex.pattern.endswith("/") or match.end() < len(subject)  # `a/**` names all below `a`, not `a`
+        good.append(line)
+    return pathspec.GitIgnoreSpec.from_lines(good)
