@@ -7,7 +7,14 @@ import importlib
 import json
 
 # Imported when asked for: one benchmark needs no engine, another no other library.
-WHERE = {"idle-agent": "sandboxed", "tool-call": "sandboxed", "sign-verify": "signatures"}
+WHERE = {
+    "copy": "copies",
+    "copy-growth": "copies",
+    "harvest": "copies",
+    "idle-agent": "sandboxed",
+    "tool-call": "sandboxed",
+    "sign-verify": "signatures",
+}
 
 
 def main() -> None:
