@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pygit2
 
@@ -29,11 +30,11 @@ class Lookup:
         item = tree[text]
         return Entry(path, f"{item.filemode:o}", str(item.id))
 
-    def children(self, path: bytes) -> tuple[Entry, ...]:
-        """Return what stands directly in the directory `path` (empty: the top), with full paths. Raises `GitError`."""
+    def children(self, path: bytes) -> Iterator[Entry]:
+        """Yield what stands directly in the directory `path` (empty: the top), with full paths. Raises `GitError`."""
         prefix = path + b"/" if path else b""
-        items = self._tree(path) or ()
-        return tuple(Entry(prefix + (item.raw_name or b""), f"{item.filemode:o}", str(item.id)) for item in items)
+        for item in self._tree(path) or ():
+            yield Entry(prefix + (item.raw_name or b""), f"{item.filemode:o}", str(item.id))
 
     def holds_files(self, path: bytes) -> bool:
         """Whether the directory `path` is there and has a file, link or submodule in it, at any depth."""
