@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,7 +129,10 @@ class Lowers:
     def _put_away(self, key: str) -> None:
         """Give a damaged entry another name: who still uses it keeps it, and nobody else gets it."""
         with contextlib.suppress(FileNotFoundError):
-            (self.folder / key).rename(Path(tempfile.mkdtemp(prefix=_OLD, dir=self.folder)))
+            self._rename_away(self.folder / key)
+
+    def _rename_away(self, entry: Path) -> Path:
+        return entry.rename(self.folder / f"{_OLD}{secrets.token_hex(8)}")
 
     def _sweep(self) -> None:
         """Remove what was put away and what dead makers left: the living take turns."""
@@ -158,7 +162,7 @@ class Lowers:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not entry.name.startswith("."):
-                entry = entry.rename(Path(tempfile.mkdtemp(prefix=_OLD, dir=self.folder)))
+                entry = self._rename_away(entry)
             removal.remove(entry)
         except OSError:
             return False
