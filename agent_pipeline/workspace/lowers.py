@@ -26,6 +26,7 @@ from typing import Any, Final
 from agent_pipeline.errors import StorageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.listing import entries
+from agent_pipeline.version import VERSION
 from agent_pipeline.workspace import removal
 from agent_pipeline.workspace.materialise import Copied, materialise
 
@@ -68,8 +69,9 @@ class Lowers:
 
     def key(self, tree: str, scope: str, owner: int | None) -> str:
         """Return the name of the entry for `tree` as far as the read scope `scope` shows it, owned by `owner`."""
+        # The version too: what a policy's patterns let through is for this program to say.
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        words = [_FORMAT, tree, scope, os.geteuid() if owner is None else owner, boot]
+        words = [_FORMAT, VERSION, tree, scope, os.geteuid() if owner is None else owner, boot]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
     @contextmanager
