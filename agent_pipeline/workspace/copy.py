@@ -6,6 +6,7 @@ a bounded space of its own for what is written. Elsewhere every file is copied.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -225,6 +226,12 @@ def _shown(paths: list[bytes]) -> tuple[str, ...]:
 
 
 def _full(error: OSError, disk_mb: int, *, bounded: bool) -> StorageError:
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+        return StorageError(
+            f"the copy of the repository cannot be made: {error.strerror}{where}",
+            hint="make the cache directory writable, or set AGENT_PIPELINE_CACHE to another directory",
+        )
     where = f"the sandbox's disk of {disk_mb} MiB" if bounded else "the disk"
     hint = "raise `sandbox.disk_mb` in the policy" if bounded else "free some space, or set AGENT_PIPELINE_CACHE"
     return StorageError(f"the copy of the repository does not fit on {where}: {error.strerror}", hint=hint)
