@@ -69,7 +69,9 @@ def _sweeper(parent: Path) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {"PYTHONPATH": str(Path(__file__).resolve().parents[2])} | process.inherited("PATH")
+    """Return what the sweeper needs to import what we have imported, from wherever that was."""
+    where = [str(Path(__file__).resolve().parents[2]), *(path for path in sys.path if Path(path).is_absolute())]
+    return {"PYTHONPATH": os.pathsep.join(where)} | process.inherited("PATH")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.gitrepos import Project, make_project
 
-from agent_pipeline import process
+from agent_pipeline import clock, process
 from agent_pipeline.errors import StorageError
 from agent_pipeline.workspace import bounds, create
 
@@ -148,3 +149,29 @@ def test_a_cache_that_cannot_be_made(project: Project, folder: Path) -> None:
     ):  # fmt: skip
         pass
     assert list((folder / "runs").iterdir()) == []
+
+
+def test_a_namespace_ends_with_who_made_it(project: Project, anybody: tuple[Path, list[str], str]) -> None:
+    """Even by `kill -9`: no process, no directory; its mounts were never the host's."""
+    place, drop, python = anybody
+    script = CHILD.replace(
+        "(copy.path /", "print(copy.namespace, flush=True); import time; time.sleep(60); (copy.path /", 1
+    )
+    tree = project.git("rev-parse", "HEAD^{tree}")
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    argv = [*drop, python, "-c", script, str(project.folder), tree, str(place), "namespace"]
+    child = process.spawn(argv, env=env)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    holder = int(child.stdout.readline())
+    (copy,) = (path for path in (place / "runs").iterdir() if path.is_dir())
+    assert not list((copy / "files").iterdir())  # on the host; in the namespace it is full
+    assert (Path(f"/proc/{holder}/root") / (copy / "files/a").relative_to("/")).read_bytes() == b"1"
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
+    until = clock.monotonic() + 5
+    while list((place / "runs").iterdir()) or Path(f"/proc/{holder}/root/tmp").exists():
+        assert clock.monotonic() < until
+        clock.sleep(0.02)
