@@ -74,11 +74,11 @@ class Findings:
 
     def untracked(self, name: bytes, path: bytes, *, folder: bool) -> bool:
         """Return True when a path that the base does not have needs no further look: refused or ignored."""
-        text = os.fsdecode(name)
+        text = _shown(name)
         if paths.is_git_directory(text):
             self.refuse(path, "it is a Git directory or points to one; it is not read")
         elif self.ignored.match(path, folder=folder):
-            self.left.append(paths.visible(os.fsdecode(path)) + ("/" if folder else ""))
+            self.left.append(paths.visible(_shown(path)) + ("/" if folder else ""))
         elif (reason := paths.reason_against(text)) is not None:
             self.refuse(path, reason)
         else:
@@ -119,14 +119,14 @@ class Findings:
         if entry is not None and entry.mode == mode and reading.blob_id(content) == entry.oid:
             return
         try:
-            paths.check(os.fsdecode(path))
+            paths.check(_shown(path))
         except PathError as error:
             self.refuse(path, error.message)
             return
         self.total += len(content)
         if self.total > self.max_bytes:
             self._too_large(path)
-        self.puts[os.fsdecode(path)] = Put(content, mode)
+        self.puts[_shown(path)] = Put(content, mode)
         self._bound()
 
     def _same_large(self, file: int, entry: Entry, size: int) -> bool:
@@ -144,7 +144,7 @@ class Findings:
 
     def refuse(self, path: bytes, reason: str) -> None:
         """Note what no proposal can carry, for people."""
-        self.refusals.append((paths.visible(os.fsdecode(path)), reason))
+        self.refusals.append((paths.visible(_shown(path)), reason))
 
     def withheld(self, path: bytes) -> None:
         """Refuse what was made in place of a path that the copy did not have."""
@@ -156,7 +156,7 @@ class Findings:
 
     def _too_large(self, path: bytes) -> None:
         raise PolicyError(
-            f"the changed files have more than {self.max_bytes} bytes (`{paths.visible(os.fsdecode(path))}`)",
+            f"the changed files have more than {self.max_bytes} bytes (`{paths.visible(_shown(path))}`)",
             hint="build output belongs into the ignore patterns (`paths.ignore` in the policy, or .gitignore)",
         )
 
@@ -166,3 +166,8 @@ class Findings:
                 f"more than {counted(self.max_files, 'file')} changed",
                 hint="build output belongs into the ignore patterns (`paths.ignore` in the policy, or .gitignore)",
             )
+
+
+def _shown(path: bytes) -> str:
+    """Return the name as Git has it, UTF-8 whatever the locale; other bytes become surrogates."""
+    return path.decode("utf-8", "surrogateescape")

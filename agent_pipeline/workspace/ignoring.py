@@ -5,62 +5,97 @@ The base's, never the copy's: what an agent writes into a .gitignore decides not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+import re
+from collections.abc import Callable, Iterable, Sequence
 
-import pathspec
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trees import MODES, Entry
 
 _NAME = b".gitignore"
+_FOLDER_MARK = "ps_d"  # the group by which pathspec's patterns mark the end of a directory's name
+
+_Patterns = Sequence[GitIgnoreSpecPattern]
 
 
 class Ignored:
-    """Answers for one base tree. As in Git, the deepest .gitignore that says anything about a path decides."""
+    """Answers for one base tree.
+
+    As in Git, the last pattern of the deepest .gitignore that says anything decides, and an ignored directory decides
+    for everything below it.
+    """
 
     def __init__(self, clone: Clone, find: Callable[[bytes], Entry | None], patterns: Iterable[str]) -> None:
         """Take what finds an entry of the base, and the policy's `patterns`; each file is read when first needed."""
         self._clone, self._find = clone, find
-        self._patterns = tuple(patterns)
-        self._specs: dict[bytes, pathspec.GitIgnoreSpec | None] = {}
+        self._policy = _patterns(patterns)
+        self._read: dict[bytes, _Patterns] = {}
+        self._folders: dict[bytes, bool] = {b"": False}
 
     def match(self, path: bytes, *, folder: bool) -> bool:
         """Return whether an untracked file or directory is ignored."""
-        full = path + b"/" if folder else path
-        if _spec(self._patterns).match_file(_text(full)):
+        above = path.rpartition(b"/")[0]
+        if above not in self._folders:
+            self._folders[above] = self.match(above, folder=True)
+        return self._folders[above] or self._alone(path, folder=folder)
+
+    def _alone(self, path: bytes, *, folder: bool) -> bool:
+        """Return what the patterns say about the path itself."""
+        if _says(self._policy, _text(path), folder=folder):
             return True
         above = path
         while above:
             above = above[: above.rstrip(b"/").rfind(b"/") + 1]
-            spec = self._spec_of(above)
-            said = spec.check_file(_text(full[len(above) :])).include if spec is not None else None
+            said = _says(self._patterns_of(above), _text(path[len(above) :]), folder=folder)
             if said is not None:
                 return said
         return False
 
-    def _spec_of(self, folder: bytes) -> pathspec.GitIgnoreSpec | None:
-        """Return what the base's .gitignore in `folder` says, None when there is none."""
-        if folder not in self._specs:
+    def _patterns_of(self, folder: bytes) -> _Patterns:
+        """Return what the base's .gitignore in `folder` says, if there is one."""
+        if folder not in self._read:
             entry = self._find(folder + _NAME)
             tracked = entry is not None and entry.mode in MODES
-            lines = _text(self._clone.blob(entry.oid)).splitlines() if entry is not None and tracked else None
-            self._specs[folder] = _spec(tuple(lines)) if lines is not None else None
-        return self._specs[folder]
+            text = _text(self._clone.blob(entry.oid)) if entry is not None and tracked else ""
+            self._read[folder] = _patterns(text.split("\n"))
+        return self._read[folder]
 
 
 def _text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-@lru_cache(maxsize=64)
-def _spec(lines: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
-    """Return what the lines say together. A line that is no pattern says nothing, as in Git."""
-    good = []
+def _patterns(lines: Iterable[str]) -> _Patterns:
+    """Return the patterns of these lines. A line that is none says nothing, as in Git."""
+    found = []
     for line in lines:
         try:
-            pathspec.GitIgnoreSpec.from_lines([line])
+            found.append(GitIgnoreSpecPattern(line.removesuffix("\r")))
         except ValueError:
             continue
-        good.append(line)
-    return pathspec.GitIgnoreSpec.from_lines(good)
+    return found
+
+
+def _says(patterns: _Patterns, path: str, *, folder: bool) -> bool | None:
+    """Return what the last pattern that names `path` says: ignored, not ignored, or None when no pattern names it.
+
+    pathspec's own answers mix what names the path with what names a directory above it, and weigh the two in another
+    order than Git does.
+    """
+    subject = f"{path}/" if folder else path
+    for pattern in reversed(patterns):
+        if pattern.include is not None and pattern.regex is not None and _names(pattern.regex, subject, len(path)):
+            return bool(pattern.include)
+    return None
+
+
+def _names(regex: re.Pattern[str], subject: str, end: int) -> bool:
+    """Return whether the pattern names the path itself, not only a directory above it."""
+    anchored = regex.pattern.startswith("^")
+    match = regex.search(subject) if anchored else regex.search(subject, max(end - 1, 0))
+    if match is None:
+        return False
+    if _FOLDER_MARK in regex.groupindex:
+        return match.start(_FOLDER_MARK) in {-1, end}
+    return not regex.pattern.endswith("/") or match.end() < len(subject)  # `a/**` names all below `a`, not `a`
