@@ -54,6 +54,11 @@ class Config:
         return self.cache_dir / "images"
 
     @property
+    def lowers(self) -> Path:
+        """The readable paths of trees, unpacked once for all copies of them."""
+        return self.cache_dir / "lowers"
+
+    @property
     def runs(self) -> Path:
         """Directories of runs in progress; each vanishes with its run."""
         return self.cache_dir / "runs"

@@ -69,8 +69,9 @@ def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
     started = clock.now()
     with leases.held(desk.config, request.id), recording.kept_when_failed(desk, request.id, number) as kept:
         with ExitStack() as stack:
-            workspace = _copy(desk, request, stack)
-            outcome, facts = _act(desk, request, played, workspace, kept)
+            box = choose(desk.config, desk.landed.policy.sandbox.backends, request.sandbox)
+            workspace = _copy(desk, request, box, stack)
+            outcome, facts = _act(desk, request, played, box, workspace, kept)
             if not outcome.proposes:
                 raise _no_proposal(request, outcome)
             found = collect(desk.clone, workspace, desk.landed.policy)
@@ -93,7 +94,7 @@ def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
     return open_dossier(records.find(desk.clone, request.id, desk.remote), number)
 
 
-def _copy(desk: Desk, request: Request, stack: ExitStack) -> Workspace:
+def _copy(desk: Desk, request: Request, box: Engine, stack: ExitStack) -> Workspace:
     """Stage 2: the paths of the base that the policy lets an agent read, without Git."""
     policy = desk.landed.policy
     workspace = stack.enter_context(
@@ -101,23 +102,25 @@ def _copy(desk: Desk, request: Request, stack: ExitStack) -> Workspace:
             desk.clone,
             desk.clone.tree(request.base),
             may_read=lambda path: rules.may_read(policy, path),
+            scope=rules.read_scope(policy),
+            lowers=desk.config.lowers,
             parent=desk.config.runs,
             disk_mb=policy.sandbox.disk_mb,
             uid=UID,
+            reach=box.reach,
         )
     )
-    if workspace.withheld:
-        desk.tell(f"copy: withheld from the agent: {', '.join(workspace.withheld[:5])}")
+    if withheld := workspace.withheld:
+        desk.tell(f"copy: withheld from the agent: {', '.join(withheld[:5])}")
     return workspace
 
 
 def _act(
-    desk: Desk, request: Request, played: bytes | None, workspace: Workspace, kept: recording.Kept
+    desk: Desk, request: Request, played: bytes | None, box: Engine, workspace: Workspace, kept: recording.Kept
 ) -> tuple[RunOutcome, SandboxFacts]:
     """Stages 3 and 4: start the container, let the engine work in it, and kill it."""
     policy = desk.landed.policy
     _sweep(desk)
-    box = choose(desk.config, policy.sandbox.backends, request.sandbox)
     image = locked_image(desk, box)
     desk.tell(f"contain: {box.name}, image {image.identity[:12]}")
     life = request.limits.seconds + policy.setup.seconds + _SPARE_SECONDS
@@ -128,6 +131,7 @@ def _act(
         run=request.id,
         env=setup_env(policy, base_version(desk.clone, request.base)),
         runtime=policy.sandbox.runtime,
+        namespace=workspace.namespace,
     )
     with box.start(spec) as sandbox:
         problem = set_up(sandbox, policy)

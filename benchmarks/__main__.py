@@ -8,6 +8,7 @@ import json
 
 # Imported when asked for: one benchmark needs no engine, another no other library.
 WHERE = {
+    **dict.fromkeys(("copy", "copy-growth", "harvest"), "copies"),
     **dict.fromkeys(("idle-agent", "tool-call", "ready", "ready-bubblewrap", "side-by-side"), "sandboxed"),
     "sign-verify": "signatures",
     **dict.fromkeys(("swerex-start", "swerex-command"), "against_swerex"),

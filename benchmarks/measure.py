@@ -35,11 +35,12 @@ def in_turn(  # noqa: PLR0913 - what is compared, and how often
     runs: int,
     inner: int = 1,
     after: Callable[[], object] | None = None,
+    between: Callable[[], object] = lambda: None,
 ) -> Result:
     """Time `ours` and `peer` in turn, `runs` times each after one warm-up; each figure is the mean of `inner` calls.
 
     `after` undoes `ours`, untimed for `ours`; how long both took together is kept beside it as "ours and after". A side
-    that returns a float has timed itself, in ms.
+    that returns a float has timed itself, in ms. `between` tidies up after each pair, and is not timed.
     """
     figures: dict[str, list[float]] = {"ours": [], "peer": []}
     for number in range(runs + 1):
@@ -51,6 +52,7 @@ def in_turn(  # noqa: PLR0913 - what is compared, and how often
             figures["peer"].append(other)
             if after:
                 figures.setdefault("ours and after", []).append(whole)
+        between()
     ours_median, peer_median = statistics.median(figures["ours"]), statistics.median(figures["peer"])
     rounded = {label: [round(value, 4) for value in values] for label, values in figures.items()}
     return Result(

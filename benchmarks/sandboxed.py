@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from agent_pipeline.sandbox.contract import UID, Bounds, Engine, Image, Sandbox,
 from agent_pipeline.sandbox.engines import engine
 from agent_pipeline.sandbox.images import docker_load
 from agent_pipeline.sandbox.images.build import ensure
-from agent_pipeline.workspace import create
+from agent_pipeline.workspace import Workspace, create
 from agent_pipeline.workspace.proposing import collect
 from benchmarks.measure import Result, in_turn
 
@@ -48,6 +48,21 @@ def _say_nothing(line: str) -> None:
     del line
 
 
+def copy_of(config: configuration.Config, clone: Clone, tree: str, box: Engine) -> AbstractContextManager[Workspace]:
+    """Make the virtual copy of a whole tree for `box`."""
+    return create(
+        clone,
+        tree,
+        may_read=lambda _: True,
+        scope="all",
+        lowers=config.lowers,
+        parent=config.runs,
+        disk_mb=64,
+        uid=UID,
+        reach=box.reach,
+    )
+
+
 def _bench(stack: ExitStack) -> tuple[configuration.Config, Engine, Image, Clone, Any, str]:
     """Return what both sides use: engine, image, a small repository, and the Docker SDK with the image loaded."""
     config = configuration.load()
@@ -67,10 +82,10 @@ def tool_call() -> Result:
     with ExitStack() as stack:
         config, box, image, clone, client, loaded = _bench(stack)
         tree = clone.tree(clone.commit("HEAD"))
-        workspace = stack.enter_context(
-            create(clone, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID)
+        workspace = stack.enter_context(copy_of(config, clone, tree, box))
+        sandbox = stack.enter_context(
+            box.start(Spec(image, workspace.path, BOUNDS, "bench", namespace=workspace.namespace))
         )
-        sandbox = stack.enter_context(box.start(Spec(image, workspace.path, BOUNDS, "bench")))
         container = client.containers.run(loaded, ["sleep", "300"], detach=True, init=True, **HARDENED)
         stack.callback(container.remove, force=True)
         return in_turn(
@@ -91,8 +106,8 @@ def idle_agent() -> Result:
         policy = load(starter.render(starter.Start(("true",), 1, (), (), {}, ("fix@1",), "python")))
 
         def ours() -> None:
-            with create(clone, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID) as workspace:
-                with box.start(Spec(image, workspace.path, BOUNDS, "bench")) as sandbox:
+            with copy_of(config, clone, tree, box) as workspace:
+                with box.start(Spec(image, workspace.path, BOUNDS, "bench", namespace=workspace.namespace)) as sandbox:
                     sandbox.run(["true"], seconds=10)
                 collect(clone, workspace, policy)
 

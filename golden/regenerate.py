@@ -63,14 +63,17 @@ def demo_transcript() -> bytes:
                 desk.clone,
                 tree,
                 may_read=lambda path: rules.may_read(policy, path),
+                scope=rules.read_scope(policy),
+                lowers=desk.config.lowers,
                 parent=desk.config.runs,
                 disk_mb=policy.sandbox.disk_mb,
                 uid=UID,
+                reach=engine.reach,
             )
         )
         env = setup_env(policy, base_version(desk.clone, request.base))
         image = pipeline.locked_image(desk, engine)
-        spec = Spec(image, workspace.path, bounds(policy, 900), "golden", env)
+        spec = Spec(image, workspace.path, bounds(policy, 900), "golden", env, namespace=workspace.namespace)
         sandbox = stack.enter_context(engine.start(spec))
         problem = set_up(sandbox, policy)
         if problem is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -74,6 +76,12 @@ def _allowed(globs: Globs, path: str) -> bool:
 def may_read(policy: Policy, path: str) -> bool:
     """Return whether the agent may see `path` of the base."""
     return _allowed(policy.paths.read, path)
+
+
+def read_scope(policy: Policy) -> str:
+    """Return a name for what `may_read` lets through: policies that differ in it have different names."""
+    globs = policy.paths.read
+    return hashlib.sha256(json.dumps([list(globs.allow), list(globs.deny)]).encode()).hexdigest()
 
 
 def may_write(policy: Policy, path: str, only: Sequence[str] = ()) -> str | None:

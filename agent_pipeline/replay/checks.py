@@ -78,9 +78,12 @@ def run_check(bench: Bench, name: str, on: str, tree: str) -> Ran:
             bench.clone,
             tree,
             may_read=lambda path: rules.may_read(bench.policy, path),
+            scope=rules.read_scope(bench.policy),
+            lowers=bench.config.lowers,
             parent=bench.config.runs,
             disk_mb=bench.policy.sandbox.disk_mb,
             uid=UID,
+            reach=bench.engine.reach,
         ) as workspace,
         bench.engine.start(
             Spec(
@@ -90,6 +93,7 @@ def run_check(bench: Bench, name: str, on: str, tree: str) -> Ran:
                 run=bench.run,
                 env=setup_env(bench.policy, bench.version),
                 runtime=bench.policy.sandbox.runtime,
+                namespace=workspace.namespace,
             )
         ) as sandbox,
     ):

@@ -27,9 +27,12 @@ def open_shell(bench: Bench, tree: str, screen: Screen, tell: Callable[[str], No
         bench.clone,
         tree,
         may_read=lambda path: rules.may_read(policy, path),
+        scope=rules.read_scope(policy),
+        lowers=bench.config.lowers,
         parent=bench.config.runs,
         disk_mb=policy.sandbox.disk_mb,
         uid=UID,
+        reach=bench.engine.reach,
     ) as workspace:
         if workspace.withheld:
             tell(f"withheld, as from an agent: {', '.join(workspace.withheld[:5])}")

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from agent_pipeline import process
 from agent_pipeline.config import Config
@@ -35,6 +35,7 @@ class Bubblewrap:
     """Implements `contract.Engine`."""
 
     name = NAME
+    reach: Literal["host", "namespace"] = "namespace"
 
     def __init__(self, config: Config) -> None:
         """Take the configuration; nothing is looked at yet."""
@@ -184,8 +185,15 @@ def arguments(rootfs: Path, spec: Spec, env: Mapping[str, str]) -> list[str]:
     args += ["--size", str(layout.SHM_MB * layout.MIB), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
     for where, (size, _, mode) in layout.scratch().items():
         args += ["--size", str(size * layout.MIB), "--perms", mode, "--tmpfs", where]
-    args += ["--bind", str(spec.workspace), WORKSPACE, "--remount-ro", "/dev", "--remount-ro", "/"]
+    args += ["--bind", str(_as_inside(spec)), WORKSPACE, "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*args, "--chdir", WORKSPACE, "--", *layout.AGENT]
+
+
+def _as_inside(spec: Spec) -> Path:
+    """Return the workspace's path as bubblewrap sees it, in the namespace that it was started in."""
+    if spec.namespace is None:
+        return spec.workspace
+    return Path("/") / spec.workspace.relative_to(f"/proc/{spec.namespace}/root")
 
 
 def _image(rootfs: Path) -> list[str]:

@@ -37,6 +37,7 @@ class Cell:
                     groups=() if group is None else group.folders,
                     limits=_limits(spec, bounded=group is not None and "memory" in group.controllers),
                     drop=layout.is_root(),
+                    namespace=spec.namespace,
                 ),
                 env=guard.environment(),
                 pass_fds=(filter_file, info_writer),

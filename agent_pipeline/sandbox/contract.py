@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from agent_pipeline.documents.provenance import SandboxFacts
 
@@ -51,7 +51,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to start: `workspace` is a host directory that becomes `/workspace`; `run` names the run in labels."""
+    """What to start: `workspace` is a host directory that becomes `/workspace`; `run` names the run in labels.
+
+    `namespace` is a process whose user and mount namespaces have the workspace, for engines that can enter them;
+    `workspace` then begins with that process's `/proc/<process>/root`.
+    """
 
     image: Image
     workspace: Path
@@ -59,6 +63,7 @@ class Spec:
     run: str
     env: Mapping[str, str] = field(default_factory=dict)
     runtime: str | None = None
+    namespace: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +141,13 @@ class Sandbox(Protocol):
 
 
 class Engine(Protocol):
-    """A sandbox engine on this host: `name` is docker or bubblewrap."""
+    """A sandbox engine on this host: `name` is docker or bubblewrap.
+
+    `reach` is how it gets at the workspace: a directory of this host, or also one in a namespace of ours.
+    """
 
     name: str
+    reach: Literal["host", "namespace"]
 
     def available(self) -> str | None:
         """Return None when it can be used, else why not, in one line for people."""

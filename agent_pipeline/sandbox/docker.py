@@ -13,7 +13,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from agent_pipeline import clock
 from agent_pipeline.config import Config
@@ -37,6 +37,7 @@ class Docker:
     """Implements `contract.Engine`."""
 
     name = NAME
+    reach: Literal["host", "namespace"] = "host"
 
     def __init__(self, config: Config) -> None:
         """Take the configuration; the engine is not asked yet."""

@@ -7,6 +7,7 @@
         (subshell)                joins the control group
           prlimit                 resource limits
             setpriv               as root only: uid 10001, no groups, no capabilities, no new privileges
+            (nsenter)             without root: the namespace that has the workspace
               bwrap               namespaces, mounts, system call filter
                 frame agent       PID 1
 
@@ -55,18 +56,27 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 
 
-def chain(command: Sequence[str], *, groups: Sequence[Path], limits: Sequence[str], drop: bool) -> list[str]:
+def chain(
+    command: Sequence[str], *, groups: Sequence[Path], limits: Sequence[str], drop: bool, namespace: int | None = None
+) -> list[str]:
     """Return the argv that launches `command` (bwrap and its arguments) as drawn above.
 
     `groups` hold no blank: their names are ours, and their parents are the kernel's.
     """
     guard = ["setpriv", "--pdeathsig", "TERM", "sh", "-c", _GUARD, "sandbox-guard", str(len(groups)), *map(str, groups)]
-    return [*guard, *limited(command, limits=limits, drop=drop)]
+    return [*guard, *limited([*_entering(namespace), *command], limits=limits, drop=drop)]
 
 
 def limited(command: Sequence[str], *, limits: Sequence[str], drop: bool) -> list[str]:
     """Return the inner half of the chain: `command` under `limits`, without root when `drop`."""
     return ["prlimit", *limits, *(_drop() if drop else ["setpriv", "--no-new-privs"]), *command]
+
+
+def _entering(namespace: int | None) -> list[str]:
+    """Return what starts the rest in the user and mount namespaces of the process `namespace`, which is our own."""
+    if namespace is None:
+        return []
+    return ["nsenter", f"--target={namespace}", "--user", "--mount", "--preserve-credentials", "--"]
 
 
 def _drop() -> list[str]:

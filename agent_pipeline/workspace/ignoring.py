@@ -6,7 +6,7 @@ The base's, never the copy's: what an agent writes into a .gitignore decides not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
@@ -26,15 +26,10 @@ class Ignored:
     for everything below it.
     """
 
-    def __init__(self, clone: Clone, base: Mapping[bytes, Entry], patterns: Iterable[str]) -> None:
-        """Take the policy's `patterns`, and find the base's .gitignore files; each is read when it is first needed."""
-        self._clone = clone
+    def __init__(self, clone: Clone, find: Callable[[bytes], Entry | None], patterns: Iterable[str]) -> None:
+        """Take what finds an entry of the base, and the policy's `patterns`; each file is read when first needed."""
+        self._clone, self._find = clone, find
         self._policy = _patterns(patterns)
-        self._files = {
-            path[: -len(_NAME)]: entry.oid
-            for path, entry in base.items()
-            if entry.mode in MODES and (path == _NAME or path.endswith(b"/" + _NAME))
-        }
         self._read: dict[bytes, _Patterns] = {}
         self._folders: dict[bytes, bool] = {b"": False}
 
@@ -52,15 +47,18 @@ class Ignored:
         above = path
         while above:
             above = above[: above.rstrip(b"/").rfind(b"/") + 1]
-            if above in self._files:
-                said = _says(self._patterns_of(above), _text(path[len(above) :]), folder=folder)
-                if said is not None:
-                    return said
+            said = _says(self._patterns_of(above), _text(path[len(above) :]), folder=folder)
+            if said is not None:
+                return said
         return False
 
     def _patterns_of(self, folder: bytes) -> _Patterns:
+        """Return what the base's .gitignore in `folder` says, if there is one."""
         if folder not in self._read:
-            self._read[folder] = _patterns(_text(self._clone.blob(self._files[folder])).split("\n"))
+            entry = self._find(folder + _NAME)
+            tracked = entry is not None and entry.mode in MODES
+            text = _text(self._clone.blob(entry.oid)) if entry is not None and tracked else ""
+            self._read[folder] = _patterns(text.split("\n"))
         return self._read[folder]
 
 

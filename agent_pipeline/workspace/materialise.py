@@ -15,6 +15,7 @@ from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.listing import EXECUTABLE, GITLINK, SYMLINK, TREE, Entry, children, content, entries
 
 MAX_DEPTH: Final = 200
+_BLOCK: Final = 4096  # of most file systems
 _MAX_NAME: Final = 255
 _MAX_PATH: Final = 4095 - len("/workspace/")
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -23,10 +24,21 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 
 @dataclass(slots=True)
 class Copied:
-    """What was not written: paths that may not be read, and those that no directory can hold."""
+    """What was not written: paths that may not be read, and those that no directory can hold.
 
+    `size` is about how many bytes the rest takes on a disk, of `max_bytes` that it may.
+    """
+
+    max_bytes: int | None = None
     withheld: list[bytes] = field(default_factory=list)
     left_out: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, size: int) -> None:
+        """Count a file of `size` bytes. Raises `OSError` when that is more than there may be."""
+        self.size += -(-size // _BLOCK) * _BLOCK + _BLOCK
+        if self.max_bytes is not None and self.size > self.max_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @dataclass(slots=True)
@@ -54,9 +66,19 @@ class _Folder:
             self.handle = None
 
 
-def materialise(clone: Clone, tree: str, folder: Path, may_read: Callable[[str], bool], owner: int | None) -> Copied:
-    """Write `tree` into the empty directory `folder`. Raises `OSError` when it does not fit, `GitError`."""
-    copied = Copied()
+def materialise(
+    clone: Clone,
+    tree: str,
+    folder: Path,
+    may_read: Callable[[str], bool],
+    owner: int | None,
+    max_bytes: int | None = None,
+) -> Copied:
+    """Write `tree` into the empty directory `folder`.
+
+    Raises `OSError` when it does not fit, on the file system or into `max_bytes`, `GitError`.
+    """
+    copied = Copied(max_bytes)
     top = _Folder(b"", None, owner, handle=os.open(folder, _OPEN))
     try:
         _directory(clone, tree, b"", top, may_read, copied)
@@ -83,8 +105,10 @@ def _directory(
                 below.close()
         elif not may_read(path.decode("utf-8", "surrogateescape")):
             copied.withheld.append(path)
-        elif not _write(clone, item, folder):
+        elif (size := _write(clone, item, folder)) is None:
             copied.left_out.append(path)
+        else:
+            copied.add(size)
 
 
 def _can_be_held(name: bytes, path: bytes, depth: int) -> bool:
@@ -96,17 +120,18 @@ def _below(clone: Clone, item: Entry, path: bytes) -> list[bytes]:
     return [path + b"/" + entry.path for entry in entries(clone, item.oid)]
 
 
-def _write(clone: Clone, item: Entry, folder: _Folder) -> bool:
-    """Write one file, link or submodule's directory. Return False for a link that cannot be made."""
+def _write(clone: Clone, item: Entry, folder: _Folder) -> int | None:
+    """Write one file, link or submodule's directory. Return its size, None for a link that cannot be made."""
     name, mode = item.path, item.mode
     if mode == GITLINK:
         submodule = _Folder(name, folder, folder.owner)
         submodule.open()
         submodule.close()
-        return True
+        return 0
     rest = _content(clone, item.oid, folder.open())
     if mode == SYMLINK:
-        return _link(bytes(rest), name, folder)
+        return 0 if _link(bytes(rest), name, folder) else None
+    size = len(rest)
     handle = os.open(name, _CREATE, 0o600, dir_fd=folder.open())
     try:
         while rest:
@@ -114,7 +139,7 @@ def _write(clone: Clone, item: Entry, folder: _Folder) -> bool:
         _own(handle, folder.owner, 0o755 if mode == EXECUTABLE else 0o644)
     finally:
         os.close(handle)
-    return True
+    return size
 
 
 def _content(clone: Clone, oid: str, folder: int) -> memoryview:

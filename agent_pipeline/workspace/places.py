@@ -22,15 +22,16 @@ from agent_pipeline.workspace import bounds, removal
 
 PREFIX: Final = "agent-pipeline-workspace-"
 LOCK: Final = ".lock"
-FILES: Final = "files"
+FILES: Final = "files"  # the copy
+SPACE, LOWER = "space", "lower"  # what an overlay needs beside it
 
 
 @contextmanager
-def held(parent: Path, uid: int | None, disk_mb: int, count: int) -> Iterator[tuple[Path, bool]]:
-    """Make a directory below `parent` for `count` files, and remove it and all in it afterwards.
+def held(parent: Path, uid: int | None) -> Iterator[Path]:
+    """Make a directory below `parent` with an empty one for the copy, and remove it and all in it afterwards.
 
-    Yields the directory, and whether it is a file system of `disk_mb` MiB of its own. With `uid` it belongs to that
-    user, and nobody else but root gets in. Raises `StorageError` when it cannot be made.
+    What is mounted in it by then is unmounted. With `uid` nobody but that user and root gets in. Raises `StorageError`
+    when it cannot be made.
     """
     with contextlib.suppress(StorageError):  # what does not go away now will be tried again by the next run
         sweep(parent)
@@ -39,8 +40,8 @@ def held(parent: Path, uid: int | None, disk_mb: int, count: int) -> Iterator[tu
         try:
             with process.held_back(), _making(parent):
                 taken.append(_take(parent))
-                files, bounded = _make(taken[0][1], uid, disk_mb, count)
-            yield files, bounded
+                _make(taken[0][1], uid)
+            yield taken[0][1]
         finally:
             with process.held_back():
                 for lock, folder in taken:
@@ -68,7 +69,9 @@ def _sweeper(parent: Path) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {"PYTHONPATH": str(Path(__file__).resolve().parents[2])} | process.inherited("PATH")
+    """Return what the sweeper needs to import what we have imported, from wherever that was."""
+    where = [str(Path(__file__).resolve().parents[2]), *(path for path in sys.path if Path(path).is_absolute())]
+    return {"PYTHONPATH": os.pathsep.join(where)} | process.inherited("PATH")
 
 
 @contextmanager
@@ -98,22 +101,21 @@ def _take(parent: Path) -> tuple[int, Path]:
         os.close(lock)  # a sweep came between making and locking it
 
 
-def _make(folder: Path, uid: int | None, disk_mb: int, count: int) -> tuple[Path, bool]:
-    """Make the directory, and in it that of the copy itself: a file system of its own where possible."""
+def _make(folder: Path, uid: int | None) -> None:
+    """Make the directory, and in it that of the copy itself."""
     folder.mkdir(mode=0o700)
     if uid is not None:
         os.chown(folder, 0, uid)
         folder.chmod(0o710)
     files = folder / FILES
     files.mkdir(mode=0o755)
-    bounded = uid is not None and bounds.mount(files, disk_mb, count)
     if uid is not None:
         os.chown(files, uid, uid)
-    return files, bounded
 
 
 def _remove(folder: Path) -> None:
     """Remove the directory, and last the file by which others know of it."""
     bounds.unmount(folder / FILES)
+    bounds.unmount(folder / SPACE)
     removal.remove(folder)
     Path(f"{folder}{LOCK}").unlink(missing_ok=True)

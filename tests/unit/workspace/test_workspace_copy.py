@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from support.gitrepos import Project, make_project
@@ -17,6 +18,7 @@ from agent_pipeline import process
 from agent_pipeline.errors import GitError, StorageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.workspace import Workspace, create
+from agent_pipeline.workspace.copy import Reach
 from agent_pipeline.workspace.places import PREFIX
 
 UID = 10001
@@ -28,10 +30,33 @@ def readable(_: str) -> bool:
 
 @contextmanager
 def copy_of(
-    clone: Clone, tree: str, parent: Path, *, may_read: Callable[[str], bool] = readable, disk_mb: int = 64
+    clone: Clone,
+    tree: str,
+    parent: Path,
+    *,
+    may_read: Callable[[str], bool] = readable,
+    disk_mb: int = 64,
+    reach: Reach = "host",
 ) -> Iterator[Workspace]:
-    with create(clone, tree, may_read=may_read, parent=parent, disk_mb=disk_mb, uid=UID) as workspace:
+    with create(
+        clone,
+        tree,
+        may_read=may_read,
+        scope=str(id(may_read)),
+        lowers=parent.parent / "lowers",
+        parent=parent,
+        disk_mb=disk_mb,
+        uid=UID,
+        reach=reach,
+    ) as workspace:
+        assert workspace.mode == ("overlay" if os.geteuid() == 0 and reach == "host" else "copy")
         yield workspace
+
+
+@pytest.fixture(params=["host", "copy"])
+def reach(request: pytest.FixtureRequest) -> Reach:
+    """Both ways to make a copy, as root; the second alone as anybody else."""
+    return cast("Reach", request.param)
 
 
 def let_others_in(folder: Path) -> None:
@@ -68,9 +93,9 @@ def tree_of(project: Project) -> str:
     return project.git("rev-parse", "HEAD^{tree}")
 
 
-def test_everything_is_as_in_the_tree(project: Project, tmp_path: Path) -> None:
+def test_everything_is_as_in_the_tree(project: Project, tmp_path: Path, reach: Reach) -> None:
     raw = project.raw_tree(("100644", b"crlf.txt", project.blob(b"a\r\nb\r\n")))
-    with copy_of(project.clone, tree_of(project), tmp_path / "runs") as copy:
+    with copy_of(project.clone, tree_of(project), tmp_path / "runs", reach=reach) as copy:
         found = {str(path.relative_to(copy.path)) for path in copy.path.rglob("*") if not path.is_dir()}
         assert found == {
             "a.txt", "empty", "crlf.txt", "src/run.sh", "secret/key.pem", ".gitattributes", "link", "out"
@@ -81,13 +106,13 @@ def test_everything_is_as_in_the_tree(project: Project, tmp_path: Path) -> None:
         assert os.readlink(copy.path / "out") == "/etc/passwd"  # noqa: PTH115
         assert list((copy.path / "vendor/lib").iterdir()) == []
         assert copy.withheld == copy.left_out == ()
-    with copy_of(project.clone, raw, tmp_path / "runs") as copy:
+    with copy_of(project.clone, raw, tmp_path / "runs", reach=reach) as copy:
         assert (copy.path / "crlf.txt").read_bytes() == b"a\r\nb\r\n"
     assert not (tmp_path / "ran").exists()
 
 
-def test_it_belongs_to_the_workload_and_is_bounded(project: Project, tmp_path: Path) -> None:
-    with copy_of(project.clone, tree_of(project), tmp_path / "runs", disk_mb=4) as copy:
+def test_it_belongs_to_the_workload_and_is_bounded(project: Project, tmp_path: Path, reach: Reach) -> None:
+    with copy_of(project.clone, tree_of(project), tmp_path / "runs", reach=reach, disk_mb=4) as copy:
         if os.geteuid() != 0:
             assert not copy.bounded
             assert copy.path.stat().st_uid == os.geteuid()
@@ -112,9 +137,9 @@ def _fill(folder: Path) -> None:
         (folder / f"f{number}").touch()
 
 
-def test_the_workload_can_write(project: Project, tmp_path: Path) -> None:
+def test_the_workload_can_write(project: Project, tmp_path: Path, reach: Reach) -> None:
     let_others_in(tmp_path)
-    with copy_of(project.clone, tree_of(project), tmp_path / "runs") as copy:
+    with copy_of(project.clone, tree_of(project), tmp_path / "runs", reach=reach) as copy:
         script = (
             "import os, sys\n"
             "if os.geteuid() == 0: os.setgroups([]); os.setgid(10001); os.setuid(10001)\n"
@@ -126,15 +151,19 @@ def test_the_workload_can_write(project: Project, tmp_path: Path) -> None:
         assert (copy.path / "a.txt").read_bytes() == b"1\n2"
 
 
-def test_withheld_paths_are_not_there(project: Project, tmp_path: Path) -> None:
+def test_withheld_paths_are_not_there(project: Project, tmp_path: Path, reach: Reach) -> None:
     with copy_of(
-        project.clone, tree_of(project), tmp_path / "runs", may_read=lambda path: not path.startswith("secret/")
+        project.clone,
+        tree_of(project),
+        tmp_path / "runs",
+        may_read=lambda path: not path.startswith("secret/"),
+        reach=reach,
     ) as copy:
         assert copy.withheld == ("secret/key.pem",)
         assert not (copy.path / "secret").exists()
 
 
-def test_names_that_no_directory_holds_are_left_out(project: Project, tmp_path: Path) -> None:
+def test_names_that_no_directory_holds_are_left_out(project: Project, tmp_path: Path, reach: Reach) -> None:
     blob = project.blob(b"1")
     inner = project.raw_tree(("100644", b"config", blob))
     tree = project.raw_tree(
@@ -146,26 +175,29 @@ def test_names_that_no_directory_holds_are_left_out(project: Project, tmp_path: 
         ("120000", b"long", project.blob(b"x" * 5000)),
         ("100644", b"x" * 256, blob),
     )
-    with copy_of(project.clone, tree, tmp_path / "runs") as copy:
+    with copy_of(project.clone, tree, tmp_path / "runs", reach=reach) as copy:
         assert copy.left_out == ("..", ".GIT/config", ".git/config", "a/b", "long", "x" * 256)
         assert os.listdir(os.fsencode(copy.path)) == [b"good\xff\n"]  # noqa: PTH208
 
 
-def test_deep_trees_are_cut(project: Project, tmp_path: Path) -> None:
+def test_deep_trees_are_cut(project: Project, tmp_path: Path, reach: Reach) -> None:
     tree = project.raw_tree(("100644", b"f", project.blob(b"1")))
     for _ in range(300):
         tree = project.raw_tree(("40000", b"d", tree))
-    with copy_of(project.clone, tree, tmp_path / "runs") as copy:
+    with copy_of(project.clone, tree, tmp_path / "runs", reach=reach) as copy:
         assert copy.left_out == ("/".join(["d"] * 300 + ["f"]),)
 
 
-def test_a_link_and_a_directory_of_one_name(project: Project, tmp_path: Path) -> None:
+def test_a_link_and_a_directory_of_one_name(project: Project, tmp_path: Path, reach: Reach) -> None:
     """A damaged tree must not lead a file through a link that the same tree brought along."""
     outside = tmp_path / "outside"
     outside.mkdir()
     inner = project.raw_tree(("100644", b"pwned", project.blob(b"1")))
     tree = project.raw_tree(("120000", b"a", project.blob(os.fsencode(outside))), ("40000", b"a", inner))
-    with pytest.raises(GitError, match="names a file twice"), copy_of(project.clone, tree, tmp_path / "runs"):
+    with (
+        pytest.raises(GitError, match="names a file twice"),
+        copy_of(project.clone, tree, tmp_path / "runs", reach=reach),
+    ):
         pass
     assert list(outside.iterdir()) == []
     assert list((tmp_path / "runs").iterdir()) == []
@@ -176,22 +208,22 @@ def test_a_base_that_does_not_fit(project: Project, tmp_path: Path) -> None:
     with ExitStack() as stack:
         if os.geteuid() == 0:
             raised = stack.enter_context(pytest.raises(StorageError, match="does not fit"))
-        stack.enter_context(copy_of(project.clone, tree, tmp_path / "runs", disk_mb=1))
+        stack.enter_context(copy_of(project.clone, tree, tmp_path / "runs", disk_mb=1, reach="copy"))
     if os.geteuid() == 0:
         assert "disk_mb" in (raised.value.hint or "")
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_many_small_files_fit_where_their_bytes_do(project: Project, tmp_path: Path) -> None:
+def test_many_small_files_fit_where_their_bytes_do(project: Project, tmp_path: Path, reach: Reach) -> None:
     leaf = project.raw_tree(*(("100644", b"%03d" % i, project.blob(b"")) for i in range(200)))
     tree = project.raw_tree(*(("40000", b"%03d" % i, leaf) for i in range(100)))
-    with copy_of(project.clone, tree, tmp_path / "runs", disk_mb=2) as copy:
+    with copy_of(project.clone, tree, tmp_path / "runs", reach=reach, disk_mb=2) as copy:
         assert sum(len(files) for _, _, files in os.walk(copy.path)) == 20_000
 
 
-def test_a_missing_object(project: Project, tmp_path: Path) -> None:
+def test_a_missing_object(project: Project, tmp_path: Path, reach: Reach) -> None:
     tree = project.raw_tree(("100644", b"a", "1" * 40))
-    with pytest.raises(GitError), copy_of(project.clone, tree, tmp_path / "runs"):
+    with pytest.raises(GitError), copy_of(project.clone, tree, tmp_path / "runs", reach=reach):
         pass
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -202,10 +234,10 @@ def _break(folder: Path) -> None:
     raise RuntimeError("on purpose")
 
 
-def test_nothing_is_left_whatever_was_made_there(project: Project, tmp_path: Path) -> None:
+def test_nothing_is_left_whatever_was_made_there(project: Project, tmp_path: Path, reach: Reach) -> None:
     with (
         pytest.raises(RuntimeError, match="on purpose"),
-        copy_of(project.clone, tree_of(project), tmp_path / "r") as copy,
+        copy_of(project.clone, tree_of(project), tmp_path / "r", reach=reach) as copy,
     ):
         _break(copy.path)
     assert list((tmp_path / "r").iterdir()) == []
@@ -230,7 +262,10 @@ if os.geteuid() == 0:
     os.setgroups([]); os.setgid(12345); os.setuid(12345)
 clone = Clone.discover(Path({str(project.folder)!r}))
 runs = Path({str(runs)!r})
-with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, disk_mb=1, uid=10001) as w:
+with create(
+    clone, {tree_of(project)!r}, may_read=lambda p: True, scope="all", lowers=runs.parent / "lowers", parent=runs,
+    disk_mb=1, uid=10001,
+) as w:
     assert not w.bounded
     assert (w.path / "a.txt").stat().st_uid == os.geteuid()
     here = w.path / "deep"
@@ -253,16 +288,18 @@ def test_a_parent_that_cannot_be_made(project: Project, tmp_path: Path) -> None:
         pass
 
 
-def test_two_copies_at_once(project: Project, tmp_path: Path) -> None:
+def test_two_copies_at_once(project: Project, tmp_path: Path, reach: Reach) -> None:
     with ExitStack() as stack:
-        one, two = (stack.enter_context(copy_of(project.clone, tree_of(project), tmp_path / "r")) for _ in range(2))
+        one, two = (
+            stack.enter_context(copy_of(project.clone, tree_of(project), tmp_path / "r", reach=reach)) for _ in range(2)
+        )
         assert one.path != two.path
         (one.path / "a.txt").write_bytes(b"x")
         assert (two.path / "a.txt").read_bytes() == b"1\n"
     assert list((tmp_path / "r").iterdir()) == []
 
 
-def killed(project: Project, runs: Path, *, watched: bool) -> None:
+def killed(project: Project, runs: Path, *, watched: bool, reach: Reach = "host") -> None:
     """Make a copy in a process, and kill that; without `watched`, the process first that waits for its death."""
     script = f"""
 import sys, time; sys.path.insert(0, {str(Path.cwd())!r})
@@ -270,7 +307,10 @@ from pathlib import Path
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.workspace import create
 clone, runs = Clone.discover(Path({str(project.folder)!r})), Path({str(runs)!r})
-with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, disk_mb=1, uid=10001) as w:
+with create(
+    clone, {tree_of(project)!r}, may_read=lambda p: True, scope="all", lowers=runs.parent / "lowers", parent=runs,
+    disk_mb=1, uid=10001, reach={reach!r},
+) as w:
     print("ready", flush=True); time.sleep(60)
 """
     child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
@@ -287,18 +327,19 @@ with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, d
     child.stdin.close()
 
 
-def test_what_a_killed_process_leaves_goes_by_itself(project: Project, tmp_path: Path) -> None:
+def test_what_a_killed_process_leaves_goes_by_itself(project: Project, tmp_path: Path, reach: Reach) -> None:
     runs = tmp_path / "r"
-    killed(project, runs, watched=True)
-    until = time.monotonic() + 20
+    killed(project, runs, watched=True, reach=reach)
+    until = time.monotonic() + 5
     while list(runs.iterdir()):
         assert time.monotonic() < until
         time.sleep(0.05)
+    assert str(runs) not in Path("/proc/self/mountinfo").read_text()
 
 
-def test_what_a_killed_process_leaves_goes_with_the_next_copy(project: Project, tmp_path: Path) -> None:
+def test_what_a_killed_process_leaves_goes_with_the_next_copy(project: Project, tmp_path: Path, reach: Reach) -> None:
     runs = tmp_path / "r"
-    killed(project, runs, watched=False)
+    killed(project, runs, watched=False, reach=reach)
     left = {path.name for path in runs.iterdir()}
     assert all(name.startswith(PREFIX) for name in left)
     assert len(left) == 2
@@ -320,7 +361,10 @@ clone = Clone.discover(Path({str(project.folder)!r}))
 runs = Path({str(tmp_path / "r")!r})
 print("ready", flush=True)
 while True:
-    with create(clone, {tree_of(project)!r}, may_read=lambda p: True, parent=runs, disk_mb=1, uid=10001):
+    with create(
+    clone, {tree_of(project)!r}, may_read=lambda p: True, scope="all", lowers=runs.parent / "lowers", parent=runs,
+    disk_mb=1, uid=10001,
+):
         pass
 """
     for pause in (0.05, 0.11, 0.17):

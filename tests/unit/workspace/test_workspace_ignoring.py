@@ -32,7 +32,7 @@ def ours(project: Project, files: dict[str, list[str]], path: str) -> bool:
     clone = project.clone
     puts = {name: trees.Put("\n".join(lines).encode(), trees.FILE) for name, lines in files.items()}
     tree = trees.build(clone, project.raw_tree(), puts)
-    ignored = Ignored(clone, {entry.path: entry for entry in trees.entries(clone, tree)}, [])
+    ignored = Ignored(clone, {entry.path: entry for entry in trees.entries(clone, tree)}.get, [])
     parts = path.split("/")
     levels = range(1, len(parts) + 1)
     return any(ignored.match("/".join(parts[:level]).encode(), folder=level < len(parts)) for level in levels)
@@ -59,12 +59,12 @@ def test_a_line_that_is_no_pattern_says_nothing(project: Project) -> None:
 def test_a_link_is_no_ignore_file(project: Project) -> None:
     clone = project.clone
     tree = project.raw_tree(("120000", b".gitignore", project.blob(b"*")))
-    ignored = Ignored(clone, {entry.path: entry for entry in trees.entries(clone, tree)}, [])
+    ignored = Ignored(clone, {entry.path: entry for entry in trees.entries(clone, tree)}.get, [])
     assert not ignored.match(b"a", folder=False)
 
 
 def test_the_policys_patterns_come_first(project: Project) -> None:
-    ignored = Ignored(project.clone, {}, ["__pycache__/", "*.pyc"])
+    ignored = Ignored(project.clone, {}.get, ["__pycache__/", "*.pyc"])
     assert ignored.match(b"src/__pycache__", folder=True)
     assert not ignored.match(b"src/__pycache__", folder=False)
     assert ignored.match(b"x.pyc", folder=False)

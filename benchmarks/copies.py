@@ -1,0 +1,152 @@
+"""`copy`, `copy-growth` and `harvest`: the virtual copy and what changed in it, of a tree with 100,000 files.
+
+Root only, as the overlay is mounted on the host: elsewhere the figures would be those of another way to copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from agent_pipeline import clock, process
+from agent_pipeline.repository import fresh
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.sandbox.contract import UID
+from agent_pipeline.workspace import Workspace, create, harvest
+from benchmarks.measure import Result, in_turn
+
+LARGE, SMALL = 100_000, 1_000
+_IN_A_FOLDER = 100
+_CHANGED = 20
+
+
+def _project(folder: Path, files: int) -> Clone:
+    """Make a repository with `files` small files, a hundred in a directory, and ten directories in each of those."""
+    fresh.initialise(folder, "Bench", "bench@example.org")
+    for number in range(files):
+        below = folder / f"package_{number // (10 * _IN_A_FOLDER):03}" / f"part_{number // _IN_A_FOLDER % 10}"
+        if number % _IN_A_FOLDER == 0:
+            below.mkdir(parents=True)
+        (below / f"module_{number % _IN_A_FOLDER:02}.py").write_text(f"x = {number}\n" + "# a line\n" * 20)
+    fresh.commit_all(folder, "Many files\n", clock.now())
+    return Clone.discover(folder)
+
+
+class _Place:
+    """A directory for repositories, worktrees, copies and the cache."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        if os.geteuid() != 0:
+            sys.exit("the benchmarks of the virtual copy mount overlays: run them as root")
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agent-pipeline-bench-")))
+
+    @contextmanager
+    def copied(self, clone: Clone) -> Iterator[Workspace]:
+        with create(
+            clone,
+            clone.tree(clone.commit("HEAD")),
+            may_read=lambda _: True,
+            scope="all",
+            lowers=self.folder / "lowers",
+            parent=self.folder / "runs",
+            disk_mb=64,
+            uid=UID,
+        ) as workspace:
+            if workspace.mode != "overlay":
+                sys.exit("this host mounts no overlay")
+            yield workspace
+
+    def copy(self, clone: Clone) -> None:
+        """Make a copy, and remove it."""
+        with self.copied(clone):
+            pass
+
+    def worktree(self, project: Path, name: str = "worktree") -> Path:
+        """Check HEAD out once more, without a branch."""
+        where = self.folder / name
+        git(project, "worktree", "add", "--quiet", "--detach", str(where), "HEAD")
+        return where
+
+
+def git(folder: Path, *words: str) -> None:
+    """Run git as its user would."""
+    done = process.run(
+        ["git", *words], env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"}, cwd=folder, timeout=600
+    )
+    if not done.ok:
+        sys.exit(done.explain())
+
+
+def copy() -> Result:
+    """The second virtual copy of the large tree, made and removed, against `git worktree add` of it, made only."""
+    with ExitStack() as stack:
+        place = _Place(stack)
+        project = place.folder / "large"
+        clone = _project(project, LARGE)
+        return in_turn(
+            "copy",
+            partial(place.copy, clone),
+            partial(place.worktree, project),
+            peer_name="git worktree add",
+            runs=3,
+            between=partial(_forget, project, place.folder / "worktree"),
+        )
+
+
+def _forget(project: Path, worktree: Path) -> None:
+    if worktree.exists():
+        shutil.rmtree(worktree)
+        git(project, "worktree", "prune")
+
+
+def copy_growth() -> Result:
+    """The second virtual copy of the large tree (ours) against that of a tree a hundred times smaller (peer)."""
+    with ExitStack() as stack:
+        place = _Place(stack)
+        large, small = _project(place.folder / "large", LARGE), _project(place.folder / "small", SMALL)
+        return in_turn(
+            "copy-growth",
+            partial(place.copy, large),
+            partial(place.copy, small),
+            peer_name=f"the same for {SMALL:,} files",
+            runs=40,
+        )
+
+
+def read_changes() -> Result:
+    """What changed: 20 of the large tree's files, read and compared by us, and found by `git status` in a worktree."""
+    with ExitStack() as stack:
+        place = _Place(stack)
+        project = place.folder / "large"
+        clone = _project(project, LARGE)
+        workspace = stack.enter_context(place.copied(clone))
+        worktree = place.worktree(project)
+        for top in (workspace.path, worktree):
+            _change(top)
+
+        def ours() -> None:
+            found = harvest(clone, workspace, ignore=["*.pyc"], max_bytes=1 << 20, max_files=1000)
+            if len(found.puts) + len(found.deletes) != _CHANGED:
+                sys.exit("the harvest is not what was changed")
+
+        status = partial(git, worktree, "status", "--porcelain", "--untracked-files=all")
+        return in_turn("harvest", ours, status, peer_name="git status --porcelain", runs=20)
+
+
+def _change(top: Path) -> None:
+    """Edit twelve files all over the tree, make four, remove four."""
+    for number in range(12):
+        file = top / f"package_{8 * number:03}" / "part_3" / "module_07.py"
+        file.write_text(file.read_text() + "y = 1\n")
+    for number in range(4):
+        (top / f"package_{9 * number:03}" / f"new_{number}.py").write_text("z = 1\n")
+        (top / f"package_{7 * number:03}" / "part_5" / "module_11.py").unlink()
+
+
+ALL: dict[str, Callable[[], Result]] = {"copy": copy, "copy-growth": copy_growth, "harvest": read_changes}
