@@ -12,6 +12,8 @@ from agent_pipeline.errors import SchemaError
 
 STEM: Final = "transcript"
 MAX_BYTES: Final = 64 << 20
+MAX_LINE: Final = 8 << 20  # bytes of one record
+MAX_RECORDS: Final = 20_000
 
 
 def line(record: dict[str, Any]) -> bytes:
@@ -24,9 +26,11 @@ def parse(data: bytes) -> list[dict[str, Any]]:
     """Read a whole transcript. Raises `SchemaError` when it is not complete."""
     if len(data) > MAX_BYTES:
         raise SchemaError(f"the transcript has {len(data)} bytes; at most {MAX_BYTES} are read")
+    if data.count(b"\n") > MAX_RECORDS:
+        raise SchemaError(f"the transcript has more than {MAX_RECORDS} records")
     records: list[dict[str, Any]] = []
     for number, text in enumerate(data.splitlines(), 1):
-        value = strict.parse(text, what=f"line {number} of the transcript", max_bytes=MAX_BYTES)
+        value = strict.parse(text, what=f"line {number} of the transcript", max_bytes=MAX_LINE)
         schema.validate(STEM, value, what=f"line {number} of the transcript")
         records.append(value)
     if not records or records[0]["type"] != "header" or records[-1]["type"] != "end":

@@ -14,7 +14,7 @@ def subject(text: str) -> str:
     """Return the first line of `text`, printable, without the characters that forges and trailers act on, cut short."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     plain = "".join(" " if char in "#@" or unicodedata.category(char)[0] in "CZ" else char for char in first)
-    words = re.sub(r"\[(?=\s*(?:skip|ci|no)\b)", "(", " ".join(plain.split()), flags=re.IGNORECASE)  # [skip ci]
+    words = re.sub(r"\[(?=[^\]]*\b(?:skip|ci)\b)", "(", " ".join(plain.split()), flags=re.IGNORECASE)  # [actions skip]
     return words if len(words) <= SUBJECT_LENGTH else words[: SUBJECT_LENGTH - 1].rstrip() + "…"
 
 
