@@ -102,6 +102,7 @@ def test_a_full_disk_under_the_cache(desk: Desk) -> None:
 
 def test_no_inode_left_under_the_cache(desk: Desk) -> None:
     cache = desk.top / "cache"
+    shutil.rmtree(cache / "lowers", ignore_errors=True)  # earlier copies' lower directories need not fit
     with small(cache, 1, ",nr_inodes=8"):
         number = 0
         try:
@@ -152,12 +153,20 @@ def test_an_agent_that_fills_its_disk(desk: Desk, backend: str) -> None:
         assert "No space left" in desk.run("transcript", done.document["id"]).out
 
 
-def test_a_base_that_does_not_fit_into_the_sandbox(desk: Desk) -> None:
+def test_a_base_larger_than_the_sandboxs_disk(desk: Desk) -> None:
+    """What is only read takes none of it, what is changed does; where the disk stands for it, nothing fits."""
     (desk.clone / "large.bin").write_bytes(os.urandom(17 << 20))
     desk.person.git("add", "large.bin")
     desk.person.git("commit", "-q", "-m", "Large")
     with sixteen_megabytes(desk):
-        refused(desk.request(), 3, "does not fit", *(() if LAUNCH else ("16 MiB", "sandbox.disk_mb")))
+        if LAUNCH:
+            refused(desk.request(), 3, "does not fit")
+            return
+        assert desk.request().code == 0
+        grow = "open('large.bin', 'ab').write(b'x')"
+        done = desk.run("request", "x", "--kind", "refactor", "--", "python", "-c", grow)
+        refused(done, 1, "without a proposal")
+        assert "No space left" in desk.run("transcript", done.document["id"]).out
 
 
 def test_results_that_cannot_be_written(desk: Desk) -> None:
