@@ -1,0 +1,107 @@
+"""Another repository with the same commits and keys, a trust root by somebody who may not, rules that are none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.hostile import signer
+from support.people import Person
+from support.teams import Team
+
+from agent_pipeline import clock
+from agent_pipeline.attestation import drafts
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.root import PAYLOAD_TYPE, TrustRoot
+from agent_pipeline.repository.trust_files import file_name
+
+pytestmark = pytest.mark.containers
+
+At = Callable[[str], Team]
+
+
+def test_a_fork_with_the_same_root_is_another_repository(at: At, tmp_path: Path) -> None:
+    team = at("approved")
+    fork = tmp_path / "fork.git"
+    team.ci.git("clone", "-q", "--mirror", str(team.bare), str(fork), cwd=tmp_path)
+    root = team.alice.yes("trust", "show")["root"]
+    key = str(team.ci.home / "config" / "agent-pipeline" / "keys" / "default")
+    there = Person("ci", tmp_path / "home", tmp_path / "clone")
+    there.git("clone", "-q", str(fork), str(there.clone), cwd=there.home)
+    unpinned = there.run("ci", "merge", AGENT_PIPELINE_KEY=key)
+    assert unpinned.code == 2, str(unpinned)
+    assert "nothing is pinned" in unpinned.err
+    for argv in (("ci", "run", team.id), ("ci", "merge", team.id)):
+        done = there.run(*argv, "--json", AGENT_PIPELINE_ROOT=root, AGENT_PIPELINE_KEY=key)
+        assert done.code in ((0,) if argv[1] == "run" else (1,)), str(done)  # staged there as here: nothing to do
+    (row,) = done.document["results"]
+    assert not row["merged"]
+    assert "is pinned" in row["reason"]
+    listed = there.run("review", "list", "--json", AGENT_PIPELINE_ROOT=root)
+    assert listed.document["waiting"] == []
+    assert "04 anchor" in listed.err
+    moved = team.ci.git("remote", "set-url", "origin", str(fork))
+    assert moved == ""
+    assert team.ci.run("ci", "merge").code == 2
+    assert team.ci.git("--git-dir", str(fork), "rev-parse", "main").strip() == team.tip()
+
+
+def pushed(team: Team, person: Person, name: str, data: bytes) -> None:
+    """Push a file to the protected branch, as somebody whom the forge lets."""
+    person.git("fetch", "-q", "origin")
+    person.git("checkout", "-q", "-B", "main", "origin/main")
+    path = person.clone / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    person.git("add", "-A")
+    person.git("commit", "-q", "-m", "A change of the rules")
+    person.git("push", "-q", "origin", "main")
+    del team
+
+
+def test_a_trust_root_by_who_may_not_is_refused_by_everybody(at: At) -> None:
+    team = at("approved")
+    folder = team.rosa.clone / ".agent-pipeline" / "trust"
+    team.rosa.git("pull", "-q", "--ff-only", "origin", "main")
+    newest = max(folder.iterdir(), key=lambda path: int(path.name.split(".")[0]))
+    root = TrustRoot.from_json(Envelope.from_json(newest.read_bytes().strip()).payload)
+    rosa = signer(team.rosa)
+    owned = drafts.add(root, "rosa", None, ("root", "ci", "merger", "runner"), expires=clock.now() + timedelta(days=9))
+    tip = team.tip()
+    pushed(team, team.rosa, file_name(4, rosa.public().keyid), rosa.envelope(PAYLOAD_TYPE, owned.to_json()).to_json())
+    for person, argv in (
+        (team.ci, ("ci", "run")), (team.ci, ("ci", "merge")), (team.alice, ("list",)), (team.rosa, ("review", "list")),
+        (team.rosa, ("trust", "show")),
+    ):  # fmt: skip
+        done = person.run(*argv)
+        assert done.code == 1, str(done)
+        assert "role root" in done.err or "nobody signed" in done.err, done.err
+    team.rosa.git("push", "-q", "--force", "origin", f"{tip}:main")
+    later = dataclasses.replace(root, version=root.version + 2)  # skips one
+    alice = signer(team.alice)
+    pushed(team, team.rosa, file_name(5, alice.public().keyid), alice.envelope(PAYLOAD_TYPE, later.to_json()).to_json())
+    done = team.ci.run("ci", "merge")
+    assert done.code == 1, str(done)
+    assert "missing" in done.err
+
+
+def test_rules_that_cannot_be_read_are_no_rules(at: At) -> None:
+    team = at("approved")
+    for data in (
+        b"",
+        b"version: 1\n",
+        b"a: &a [*a]\n",
+        b"landing: {reviewers: 0, reviewers: 0}\n",
+        b"\xff",
+        b"[" * 9999,
+    ):
+        tip = team.tip()
+        pushed(team, team.rosa, ".agent-pipeline/policy.yaml", data)
+        done = team.ci.run("ci", "merge", "--json")
+        assert done.code in (1, 2), str(done)
+        assert "policy" in json.loads(done.out)["error"]["message"]
+        team.rosa.git("push", "-q", "--force", "origin", f"{tip}:main")
