@@ -75,7 +75,6 @@ SIGNALS = """
 import ctypes, os, signal
 libc = ctypes.CDLL(None, use_errno=True)
 x86 = os.uname().machine == "x86_64"
-kill_all = os.fork()
 for number in range(1, 65):
     for send in (lambda: os.kill(1, number), lambda: libc.syscall(234 if x86 else 131, 1, 1, number),
                  lambda: signal.pidfd_send_signal(os.pidfd_open(1), number), lambda: os.killpg(1, number)):
