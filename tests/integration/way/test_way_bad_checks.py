@@ -13,11 +13,12 @@ pytestmark = pytest.mark.containers
 QUICK_CHECK = """  full:                # what CI runs; tests that failed before may fail, no others
     run: ["python", "-m", "pytest", "-q"]
     seconds: 300"""
+REPORTS = "    reports: true"
 YES = "import os; os.execvp('yes', ['yes', 'x' * 4096])"
 
 
 def with_check(desk: Desk, run: str, seconds: int = 2) -> None:
-    desk.edit_policy((QUICK_CHECK, f"  full:\n    run: {run}\n    seconds: {seconds}"))
+    desk.edit_policy((QUICK_CHECK, f"  full:\n    run: {run}\n    seconds: {seconds}"), (REPORTS, "    reports: false"))
 
 
 def reason(done: Done, name: str = "replay: full") -> str:
