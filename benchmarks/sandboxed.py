@@ -123,12 +123,11 @@ def _ready(name: str, engine_name: str) -> Result:
         config, _, image, clone, _, loaded = _bench(stack)
         box, started = engine(engine_name, config), list[Sandbox]()
         tree = clone.tree(clone.commit("HEAD"))
-        workspace = stack.enter_context(
-            create(clone, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID)
-        )
+        workspace = stack.enter_context(copy_of(config, clone, tree, box))
+        spec = Spec(image, workspace.path, BOUNDS, "bench", namespace=workspace.namespace)
 
         def ours() -> None:
-            started.append(box.start(Spec(image, workspace.path, BOUNDS, "bench")))
+            started.append(box.start(spec))
             started[-1].run(["true"], seconds=10)
 
         def peer() -> None:
@@ -160,8 +159,9 @@ def side_by_side() -> Result:
 
         def one(number: int) -> None:
             mine = Clone.discover(clone.path)
-            with create(mine, tree, may_read=lambda _: True, parent=config.runs, disk_mb=64, uid=UID) as workspace:
-                with box.start(Spec(image, workspace.path, BOUNDS, f"bench-{number}")) as sandbox:
+            with copy_of(config, mine, tree, box) as workspace:
+                spec = Spec(image, workspace.path, BOUNDS, f"bench-{number}", namespace=workspace.namespace)
+                with box.start(spec) as sandbox:
                     sandbox.run(["true"], seconds=10)
                 collect(mine, workspace, policy)
 

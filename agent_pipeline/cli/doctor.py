@@ -19,11 +19,13 @@ from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.landed import open_desk
 from agent_pipeline.sandbox import host
+from agent_pipeline.sandbox.contract import UID, Engine
 from agent_pipeline.sandbox.engines import NAMES, engine
 from agent_pipeline.sandbox.images import locks, recipe
 from agent_pipeline.sandbox.images.store import Store
 from agent_pipeline.signing.client import Signer
 from agent_pipeline.signing.hand import key_sources
+from agent_pipeline.workspace import offered
 
 BASE_IMAGE, PROJECT_IMAGE = "python", "project"
 _MEND = {
@@ -104,10 +106,24 @@ def _engine(config: Config, name: str) -> Finding:
     why = box.available()
     if why is not None:
         return Finding(name, ok=False, said=why, needed=False)
-    missing = box.unenforced()
+    disk, held = _disk(config, box)
+    missing = [*(bound for bound in box.unenforced() if bound != "disk"), *(() if held else ("disk",))]
     said = f"this host cannot enforce: {', '.join(missing)}" if missing else "all bounds are enforced"
     mend = _MEND.get(name, "") if set(missing) - {"disk"} else ""
-    return Finding(name, ok=True, said="\n".join((f"works; {said}", *box.explain())), mend=mend, needed=False)
+    return Finding(name, ok=True, said="\n".join((f"works; {said}", *box.explain(), disk)), mend=mend, needed=False)
+
+
+def _disk(config: Config, box: Engine) -> tuple[str, bool]:
+    """Return how the virtual copy is made for an engine, and whether its size is bounded: tried."""
+    try:
+        mode, bounded = offered(lowers=config.lowers, parent=config.runs, uid=UID, reach=box.reach)
+    except AgentPipelineError as error:
+        return f"disk: not held, no copy can be made: {error.message}", False
+    made = "an overlay" if mode == "overlay" else "a full copy"
+    where = "mounted by us" if os.geteuid() == 0 else "in a user namespace of ours"
+    if bounded:
+        return f"disk: by a tmpfs of the policy's size, {where}; the virtual copy is {made}", True
+    return f"disk: not held, the virtual copy is {made} on the disk of {config.runs}; each file is bounded", False
 
 
 def _images(config: Config) -> Finding:

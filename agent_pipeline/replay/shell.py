@@ -43,6 +43,7 @@ def open_shell(bench: Bench, tree: str, screen: Screen, tell: Callable[[str], No
             run=bench.run,
             env=setup_env(policy, bench.version),
             runtime=policy.sandbox.runtime,
+            namespace=workspace.namespace,
         )
         with bench.engine.start(spec) as sandbox:
             problem = set_up(sandbox, policy)

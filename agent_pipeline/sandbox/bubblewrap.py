@@ -74,7 +74,10 @@ class Bubblewrap:
         return None if tried.ok else f"bubblewrap cannot make namespaces here: {_last_line(tried.stderr)}"
 
     def unenforced(self) -> tuple[str, ...]:
-        """Return the bounds that this host does not hold: control groups that cannot be made, and disk without root."""
+        """Return the bounds that this host does not hold: control groups that cannot be made, and disk without root.
+
+        Disk is the workspace's to bound: where that is, `start` takes it as held.
+        """
         missing = [name for name in cgroups.CONTROLLERS if name not in self._held]
         return tuple(missing) if layout.is_root() else (*missing, "disk")
 
@@ -95,7 +98,7 @@ class Bubblewrap:
             }
             instead = "; ".join(f"for {name} {stands_in[name]}" for name in lost if name in stands_in)
             lines.append(f"{', '.join(lost)}: not held, no control group can be made here" + f" (instead: {instead})")
-        return (*lines, layout.explain_disk())
+        return tuple(lines)
 
     def start(self, spec: Spec) -> Session:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""

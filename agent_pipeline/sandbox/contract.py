@@ -156,7 +156,7 @@ class Engine(Protocol):
         """Return those of memory, pids, cpu, disk that this host cannot enforce with this engine."""
 
     def explain(self) -> tuple[str, ...]:
-        """Return what holds each bound here, and what does not and why, in lines for people."""
+        """Return what holds memory, pids and cpu here, and what does not and why, in lines for people."""
 
     def start(self, spec: Spec) -> Sandbox:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""

@@ -84,7 +84,6 @@ class Docker:
         lines = [
             f"version {info.get('ServerVersion')}; runtimes {runtimes}, by default {info.get('DefaultRuntime')}",
             f"{', '.join(held) or 'nothing'}: by the engine's control groups, version {info.get('CgroupVersion', '1')}",
-            layout.explain_disk(),
         ]
         lost = [name for name in missing if name != "disk"]
         return (

@@ -90,13 +90,6 @@ def disk_is_bounded(workspace: Path, disk_mb: int) -> bool:
     return found.f_blocks * found.f_frsize <= disk_mb * MIB + MIB
 
 
-def explain_disk() -> str:
-    """Return what bounds the workspace here, for people."""
-    if is_root():
-        return "disk: by a tmpfs of the policy's size, which we mount"
-    return "disk: not held, to mount a file system takes root; each file is bounded (RLIMIT_FSIZE)"
-
-
 def refuse(spec: Spec, missing: tuple[str, ...]) -> None:
     """Raise `SandboxError` for a run whose name no engine takes, and when a required bound is one of `missing`."""
     if not _RUN.match(spec.run):

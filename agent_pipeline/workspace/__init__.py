@@ -5,8 +5,8 @@ no checkout, so no filter, attribute or hook has a say. What an agent left there
 any more, by directory handles that never follow a link.
 """
 
-from agent_pipeline.workspace.copy import Workspace, create
+from agent_pipeline.workspace.copy import Workspace, create, offered
 from agent_pipeline.workspace.harvest import Harvest, harvest
 from agent_pipeline.workspace.places import sweep
 
-__all__ = ["Harvest", "Workspace", "create", "harvest", "sweep"]
+__all__ = ["Harvest", "Workspace", "create", "harvest", "offered", "sweep"]

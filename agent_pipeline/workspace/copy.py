@@ -124,6 +124,18 @@ def create(  # noqa: PLR0913 - what, for whom, where, how much
         yield made or _copy(wanted, folder)
 
 
+def offered(*, lowers: Path, parent: Path, uid: int, reach: Reach) -> tuple[str, bool]:
+    """Return the mode that `create` takes here, and whether it bounds what is written: tried, with nothing left.
+
+    Raises `StorageError` when nothing can be made below `parent`.
+    """
+    owner = uid if os.geteuid() == 0 else None
+    with places.held(parent, owner) as folder:
+        if (reach == "namespace" or (reach == "host" and owner is not None)) and _possible(lowers, folder, owner):
+            return "overlay", True
+        return "copy", owner is not None and bounds.mount(folder / places.FILES, 1, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """What is to be copied. `owner` is the workload's uid when we are root."""
