@@ -233,6 +233,7 @@ def admit(desk: Desk, request: str, result: ReplayResult | None, *, replays: boo
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     record = records.find(desk.clone, request, desk.remote)
     dossier = open_dossier(record)
+    staging.check_room(desk, dossier)
     found = examine(desk, dossier, result, replays=replays)
     if found.verdict in (PASSED, FAILED):
         _stage(desk, dossier, found, hand)

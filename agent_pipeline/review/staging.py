@@ -15,9 +15,9 @@ from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import VERIFIER_ID, Summary
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification, verdict
-from agent_pipeline.errors import CheckError, UnavailableError
+from agent_pipeline.errors import CheckError, SchemaError, StaleError, UnavailableError
 from agent_pipeline.policy import digest
-from agent_pipeline.repository import commits, records
+from agent_pipeline.repository import commits, records, remotes
 from agent_pipeline.repository.dossier import (
     REPLAY_REPORT,
     SUMMARY,
@@ -77,6 +77,24 @@ class Found:
 def branch_of(request: str) -> str:
     """Return the staged branch's full name."""
     return f"refs/heads/agent/{request}"
+
+
+def check_room(desk: Desk, dossier: Dossier) -> None:
+    """Find out before a replay whether what comes of it can be published: anyone who may push can stand in its way.
+
+    Raises `SchemaError` for a record that cannot take CI's files, `StaleError` for a branch where ours would lie.
+    """
+    taken = {f"{dossier.number}/attestations", f"{dossier.number}/reports"} & set(dossier.record.files())
+    if taken:
+        raise SchemaError(f"the record of {dossier.record.id} has a file where a folder belongs: {min(taken)}")
+    branch = branch_of(dossier.record.id)
+    above = [ref for ref in (branch.rpartition("/")[0],) if desk.tip(ref) is not None]
+    below = desk.clone.refs(remotes.tracking(desk.remote, f"{branch}/"))
+    if above or below:
+        raise StaleError(
+            f"{branch} cannot be made: a branch is in its way, {above[0] if above else f'{branch}/...'}",
+            hint="delete that branch; protect `agent` and `agent/*` on the forge, so that only CI may push there",
+        )
 
 
 def test_result_statement(desk: Desk, dossier: Dossier, result: ReplayResult) -> Statement:

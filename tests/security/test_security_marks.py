@@ -319,3 +319,23 @@ def test_a_branch_that_moved_after_the_approval_is_not_merged(at: At, how: str) 
     code, rows = team.ci_merge(team.id)
     assert (code, rows[team.id]["merged"]) == (1, False), rows
     assert team.tip() == tip
+
+
+def test_what_stands_in_the_way_of_ci_is_said_before_anything_runs(at: At) -> None:
+    team = at("proposed")
+    main = team.mallory.ref(MAIN)
+    for ref in ("refs/heads/agent", f"refs/heads/agent/{team.id}/x"):
+        team.mallory.push(ref, main)
+        done = team.ci.run("ci", "run")
+        refused(done, "a branch is in its way")
+        assert "replay" not in done.err
+        team.mallory.delete(ref)
+    team.mallory.rewrite(REQUESTS + team.id, lambda files: files["1"].update({"reports": b"a file"}))
+    done = team.ci.run("ci", "run")
+    refused(done, "a file where a folder belongs")
+    assert "replay" not in done.err
+    team.mallory.rewrite(
+        REQUESTS + team.id,
+        lambda files: files["1"].update({"reports": {"verification.json": b"{}", "replay.json": b"junk"}}),
+    )
+    assert team.ci_run()[1][team.id]["verdict"] == "passed"
