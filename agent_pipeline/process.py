@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess  # noqa: TID251 - the one place
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,20 @@ def when_killed(argv: Sequence[str], *, env: Mapping[str, str]) -> Iterator[None
             watcher.wait()
             for pipe in (watcher.stdin, watcher.stdout):
                 pipe.close()
+
+
+@contextlib.contextmanager
+def scratch(prefix: str, *, below: Path | None = None) -> Iterator[Path]:
+    """Make a temporary directory, and remove it afterwards even when an interrupt comes at that very moment."""
+    made: list[Path] = []
+    try:
+        with held_back():
+            made.append(Path(tempfile.mkdtemp(prefix=prefix, dir=below)))
+        yield made[0]
+    finally:
+        with held_back():
+            for folder in made:
+                shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

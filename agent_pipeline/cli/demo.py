@@ -7,7 +7,6 @@ import json
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +135,8 @@ def _story(case: dict[str, Any], document: dict[str, Any], diff: str, kept: Path
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="agent-pipeline-demo-") as name:
-            yield Path(name)
+        with process.scratch("agent-pipeline-demo-") as folder:
+            yield folder
         return
     if keep.exists() and any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty", hint="name a new folder")

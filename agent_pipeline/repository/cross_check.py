@@ -6,11 +6,11 @@ Two parsers must agree before anything is signed: what one of them overlooks is 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from agent_pipeline import process
 from agent_pipeline.documents.proposal import PUT, Change
 from agent_pipeline.errors import PathError, StorageError
 from agent_pipeline.repository.build import Put, build
@@ -42,9 +42,9 @@ def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Chang
     _check_rebuilt(clone, base_tree, tree, changes)
     new = {tree, *(row[3] for row in rows if row[1] != _ABSENT)}
     try:
-        with tempfile.TemporaryDirectory(prefix="agent-pipeline-check-") as folder:
-            _check_paths(clone, changes, Path(folder))
-            _check_objects(clone, new, Path(folder))
+        with process.scratch("agent-pipeline-check-") as folder:
+            _check_paths(clone, changes, folder)
+            _check_objects(clone, new, folder)
     except OSError as error:
         raise StorageError(
             f"no temporary files for checking a tree: {error}", hint="free some space in TMPDIR"

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +125,8 @@ def fetch(lock: bytes, folder: Path) -> None:
     pinned = read(lock)
     if not pinned:
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        clean = Path(scratch) / "requirements.txt"
+    with process.scratch("agent-pipeline-wheels-") as scratch:
+        clean = scratch / "requirements.txt"
         clean.write_bytes(write(pinned))
         _pip(
             [
@@ -177,8 +176,8 @@ def _report(wanted: list[str]) -> list[dict[str, Any]]:
     """Let pip choose; return what it would install."""
     if not wanted:
         return []
-    with tempfile.TemporaryDirectory() as scratch:
-        asked, report = Path(scratch) / "requirements.txt", Path(scratch) / "report.json"
+    with process.scratch("agent-pipeline-wheels-") as scratch:
+        asked, report = scratch / "requirements.txt", scratch / "report.json"
         asked.write_text("".join(f"{text}\n" for text in wanted), encoding="utf-8")
         options = ["--dry-run", "--ignore-installed", f"--report={report}", *target.arguments()]
         _pip(["install", *options, f"--requirement={asked}"])
