@@ -81,7 +81,10 @@ def _sweep(folder: Path) -> None:
 
 
 def interrupt(config: Config, request: str) -> bool:
-    """Send SIGINT to the run of `request` on this machine. Return False when none is going on."""
+    """Send SIGTERM to the run of `request` on this machine. Return False when none is going on.
+
+    Not SIGINT, which a run that a script started in the background was told to ignore.
+    """
     path = _path(config, request)
     try:
         with path.open("r+", encoding="ascii") as file:
@@ -89,7 +92,7 @@ def interrupt(config: Config, request: str) -> bool:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)  # of a run that was killed
                 return False
-            os.kill(int(file.read()), signal.SIGINT)
+            os.kill(int(file.read()), signal.SIGTERM)
             return True
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return False

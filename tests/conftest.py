@@ -1,0 +1,14 @@
+"""What all tests start from."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hear Ctrl-C even where a script started the tests in the background, so that what the tests start hears it."""
+    del config
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
