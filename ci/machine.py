@@ -21,6 +21,9 @@ ENGINE_SECONDS = 30
 DOCKER_LOG = Path(__file__).resolve().parent.parent / ".cache" / "dockerd.log"
 DEFAULT_SOCKET = "/var/run/docker.sock"
 HTTP_OK = 200
+SECOND_ENGINE = frozenset({"bubblewrap", "libseccomp2", "util-linux"})
+TOKEN_MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
+FOR_TESTS = frozenset({"openssh-client", "softhsm2"})  # peers of the keys' tests; the program itself needs neither
 
 
 class Stopped(Exception):  # noqa: N818 - setup stops and says why; nothing is wrong with the program
@@ -87,6 +90,8 @@ def missing(*, has_image: bool, has_environment: bool) -> list[str]:
         found += [] if shutil.which("mmdebstrap") else ["mmdebstrap"]
         found += [] if Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists() else ["debian-archive-keyring"]
         found += [] if os.geteuid() == 0 or shutil.which("newuidmap") else ["uidmap"]
+    found += [] if all(map(shutil.which, ("ssh-keygen", "ssh-agent", "ssh-add"))) else ["openssh-client"]
+    found += [] if TOKEN_MODULE.exists() and shutil.which("softhsm2-util") else ["softhsm2"]
     return found
 
 
@@ -107,15 +112,15 @@ def install(packages: list[str]) -> None:
 
 def essential(packages: list[str]) -> bool:
     """Whether nothing works without them: with Docker, bubblewrap and what only it uses are a second engine."""
-    second = {"bubblewrap", "libseccomp2", "util-linux"} if docker_reachable() else set()
-    return bool(set(packages) - second)
+    second = SECOND_ENGINE if docker_reachable() else frozenset[str]()
+    return bool(set(packages) - second - FOR_TESTS)
 
 
 def refuse(text: str, required: bool) -> None:  # noqa: FBT001 - whether that is the end
     """Say what is missing, and stop when nothing works without it."""
     if required:
         raise Stopped(text)
-    say("packages", f"going on without the second engine; {text}")
+    say("packages", f"going on without the second engine, or without what only tests need; {text}")
 
 
 def apt_get(command: list[str], packages: list[str]) -> None:

@@ -30,6 +30,10 @@ def test_the_lock_has_what_pyproject_asks_for() -> None:
         assert requirement.specifier.contains(version, prereleases=True), f"{requirement} is not {version}: {AGAIN}"
 
 
+def test_the_vectors_are_those_of_the_library_that_they_try() -> None:
+    assert pins()["cryptography-vectors"] == pins()["cryptography"]
+
+
 def test_every_pin_has_hashes_and_nothing_names_a_host() -> None:
     text = (ROOT / "ci" / "requirements.lock").read_text(encoding="utf-8")
     assert len(pins()) > 50
