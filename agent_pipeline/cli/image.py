@@ -11,12 +11,14 @@ from agent_pipeline.cli import dependencies
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
+from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.errors import RejectedError, SchemaError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox.images import archive, locks, recipe
 from agent_pipeline.sandbox.images.build import build as build_image
+from agent_pipeline.sandbox.images.build import wanted
 from agent_pipeline.sandbox.images.discard import discard
 from agent_pipeline.sandbox.images.store import Store, StoredImage
 
@@ -120,7 +122,7 @@ def rm(out: Output, name: str, *, force: bool) -> None:
     config = configuration.load()
     store = Store(config)
     image = _find(store, name)
-    reasons = _needed(store, image)
+    reasons = _needed(config, store, image)
     if reasons and not force:
         raise RejectedError(
             f"{image.name} sha256:{image.identity[:12]} is needed: {'; '.join(reasons)}",
@@ -131,13 +133,12 @@ def rm(out: Output, name: str, *, force: bool) -> None:
     out.finish(document, lambda: f"removed {image.name}  sha256:{image.identity}")
 
 
-def _needed(store: Store, image: StoredImage) -> list[str]:
+def _needed(config: Config, store: Store, image: StoredImage) -> list[str]:
     """Return who needs an image: the lock of this program, the repository around, images that derive from it."""
     reasons = [
         f"{other.name} {other.identity[:12]} is made of it" for other in store.list() if other.base == image.identity
     ]
-    shipped = locks.shipped(image.name)
-    if shipped is not None and shipped.identity == image.identity:
+    if image.identity in wanted(config, image.name):
         reasons.append("it is the locked image of this program")
     try:
         clone = Clone.discover(Path.cwd())

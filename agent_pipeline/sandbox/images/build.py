@@ -58,6 +58,15 @@ def build(config: Config, name: str, progress: Progress, *, relock: bool = False
         return locks.relock(config, error)
 
 
+def wanted(config: Config, name: str) -> tuple[str, ...]:
+    """Return the identities that this machine takes `name` for: the shipped lock's, and what was relocked instead."""
+    locked = locks.shipped(name)
+    if locked is None:
+        return ()
+    instead = locks.relocked(config, recipe.load(name), locked)
+    return tuple(entry.identity for entry in (locked, instead) if entry is not None)
+
+
 def make(
     config: Config, ingredients: Ingredients, locked: LockedImage | None, progress: Progress, *, newest: bool = False
 ) -> LockedImage:

@@ -22,7 +22,7 @@ from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.config import Config
 from agent_pipeline.sandbox import cgroups, intents
-from agent_pipeline.sandbox.images import locks
+from agent_pipeline.sandbox.images import build
 from agent_pipeline.sandbox.images.layers import DIRECTORY, Entry
 from agent_pipeline.sandbox.images.store import Store
 from agent_pipeline.workspace import places
@@ -123,12 +123,11 @@ def test_sweep_removes_what_the_dead_left_and_nothing_of_the_living(desk: Desk) 
 
 
 def test_images_are_removed_and_those_in_need_refused(desk: Desk, tmp_path: Path) -> None:
-    shipped = locks.shipped("python")
-    assert shipped is not None
-    kept = desk.run("image", "rm", shipped.identity)
+    locked, _ = build.ensure(configuration.load(), "python", lambda _: None)
+    kept = desk.run("image", "rm", locked.identity)
     assert kept.code == 1
     error = json.loads(kept.out)["error"]
-    assert Store(configuration.load()).get(shipped.identity) is not None
+    assert Store(configuration.load()).get(locked.identity) is not None
     assert "locked image of this program" in error["message"]
     assert "--force" in error["hint"]
     top = tmp_path / "own"

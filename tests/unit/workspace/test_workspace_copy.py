@@ -372,9 +372,12 @@ while True:
         assert child.stdout is not None
         assert child.stdin is not None
         assert child.stdout.readline() == b"ready\n"
-        time.sleep(pause)
-        os.kill(child.pid, signal.SIGINT)
-        assert child.wait(timeout=10) != 0
-        child.stdout.close()
-        child.stdin.close()
+        try:
+            time.sleep(pause)
+            os.kill(child.pid, signal.SIGINT)
+            assert child.wait(timeout=10) != 0
+        finally:
+            process.kill_group(child)
+            child.stdout.close()
+            child.stdin.close()
         assert list((tmp_path / "r").iterdir()) == []
