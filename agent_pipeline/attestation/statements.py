@@ -22,19 +22,33 @@ class Signed:
     envelope: str
 
 
-def signer(envelope: Envelope, root: TrustRoot, payload_type: str = PAYLOAD_TYPE) -> Person:
-    """Return the person of `root` whose key signed `envelope`. Raises `SignatureError`.
+def signer(envelope: Envelope, root: TrustRoot, payload_type: str = PAYLOAD_TYPE, *, at: int | None = None) -> Person:
+    """Return the person of `root` whose key signed `envelope`, with the roles of that key. Raises `SignatureError`.
+
+    `at` is the index at which the shared log has the document (an entry's own; for anything else that of the first
+    entry that names its envelope), None for one that was never logged. A grant that ended counts below its end only:
+    dates say nothing, since whoever signs writes them.
 
     The key id in the envelope is a hint by which the key is found; the signature decides.
     """
-    key, owner = root.key(envelope.keyid), root.owner(envelope.keyid)
+    key, owner = root.known(envelope.keyid), root.speaker(envelope.keyid, at)
     if key is None or owner is None:
-        raise SignatureError(
-            f"key {envelope.keyid[:8]} is nobody's in version {root.version} of the trust root",
-            hint="`agent-pipeline trust show` lists the keys; `agent-pipeline join` offers one",
-        )
+        raise _nobodys(envelope.keyid, root, at)
     dsse.check(envelope, key, payload_type)
     return owner
+
+
+def _nobodys(keyid: str, root: TrustRoot, at: int | None) -> SignatureError:
+    """Return the error for a key that speaks for nobody, or for nobody any more."""
+    hint = "`agent-pipeline trust show` lists the keys; `agent-pipeline join` offers one"
+    ended = root.ended(keyid)
+    if not ended:
+        return SignatureError(f"key {keyid[:8]} is nobody's in version {root.version} of the trust root", hint=hint)
+    end, word = max(grant.until for grant in ended), "was revoked" if ended[0].revoked else "ended"
+    place = "this was never logged" if at is None else f"the log has this at {at}"
+    return SignatureError(
+        f"key {keyid[:8]} of {ended[0].owner} {word}: it counts below entry {end} of the log, and {place}", hint=hint
+    )
 
 
 def require_role(person: Person, *roles: str) -> None:
@@ -46,13 +60,13 @@ def require_role(person: Person, *roles: str) -> None:
         )
 
 
-def read(data: bytes, root: TrustRoot, predicate_type: str, *roles: str) -> Signed:
+def read(data: bytes, root: TrustRoot, predicate_type: str, *roles: str, at: int | None = None) -> Signed:
     """Return the statement in the envelope `data` once somebody with one of `roles` is known to have signed it.
 
-    Raises `SchemaError`, `SignatureError`.
+    `at` is where the shared log has it, as for `signer`. Raises `SchemaError`, `SignatureError`.
     """
     envelope = Envelope.from_json(data)
-    person = signer(envelope, root)
+    person = signer(envelope, root, at=at)
     require_role(person, *roles)
     statement = Statement.from_json(envelope.payload)
     if statement.predicate_type != predicate_type:

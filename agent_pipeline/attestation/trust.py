@@ -68,6 +68,7 @@ def _next(current: TrustRoot | None, number: int, data: Sequence[bytes], pin: st
     _signed_by(root, root, envelopes, current)
     if current is not None:
         _signed_by(current, root, envelopes, root)
+        check_follows(current, root)
     return root
 
 
@@ -93,15 +94,69 @@ def check_sound(root: TrustRoot) -> None:
         raise SignatureError("the trust root gives one key to two people")
     if sorted(owned) != sorted(listed):
         raise SignatureError("the trust root has keys without a person, or people with keys that it does not list")
-    for person in root.people:
-        if person.bot and {ROOT, REVIEWER} & set(person.roles):
-            raise SignatureError(f"{person.name} is a bot: it cannot have the role root or reviewer")
-    holders = [person.name for person in root.people if ROOT in person.roles and person.keys]
-    if not 1 <= root.threshold <= len(holders):
+    for name, bot, roles in (
+        *((person.name, person.bot, person.roles) for person in root.people),
+        *((grant.owner, grant.bot, grant.roles) for grant in root.former),
+    ):
+        if bot and {ROOT, REVIEWER} & set(roles):
+            raise SignatureError(f"{name} is a bot: it cannot have the role root or reviewer")
+    _check_former(root)
+    if not 1 <= root.threshold <= len(holders(root)):
         raise SignatureError(
-            f"the trust root wants {root.threshold} people to sign the next one, but {len(holders)} have the role root"
+            f"the trust root wants {root.threshold} people to sign the next one, but {len(holders(root))} have the "
+            "role root and a key"
         )
     moments.parse(root.expires)
+
+
+def holders(root: TrustRoot) -> tuple[str, ...]:
+    """Return the names of the people who can sign the next version."""
+    return tuple(person.name for person in root.people if ROOT in person.roles and person.keys)
+
+
+def _check_former(root: TrustRoot) -> None:
+    """Every key has one owner for ever, and one that was revoked speaks for nobody again."""
+    for grant in root.former:
+        keys.load(grant.key)
+        known = [(key.scheme, key.public, key.owner) for key in root.keys if key.keyid == grant.keyid]
+        if known and grant.revoked:
+            raise SignatureError(f"key {grant.keyid[:8]} of {grant.owner} was revoked, and is listed all the same")
+        known += [(other.scheme, other.public, other.owner) for other in root.ended(grant.keyid)]
+        if set(known) != {(grant.scheme, grant.public, grant.owner)}:
+            raise SignatureError(f"key {grant.keyid[:8]} of {grant.owner} has another owner too")
+        if len({other.revoked for other in root.ended(grant.keyid)}) > 1:
+            raise SignatureError(f"key {grant.keyid[:8]} of {grant.owner} was revoked as a whole, or not at all")
+
+
+def check_follows(before: TrustRoot, after: TrustRoot) -> None:
+    """Raise `SignatureError` unless `after` can be the version after `before`, signatures apart.
+
+    What ended stays ended, and what ends is kept. Threats: a version skipped or repeated; a quorum, or who tricks one,
+    that gives a thief's signatures their meaning back, or takes it from what honest people signed.
+    """
+    if after.version != before.version + 1:
+        raise SignatureError(
+            f"version {after.version} of the trust root cannot follow version {before.version}: exactly one comes next"
+        )
+    for grant in before.former:
+        same = [
+            other
+            for other in after.ended(grant.keyid)
+            if set(grant.roles) <= set(other.roles) and other.until <= grant.until and other.revoked >= grant.revoked
+        ]
+        if not same:
+            raise SignatureError(
+                f"version {after.version} of the trust root takes back the end of {grant.owner}'s key {grant.keyid[:8]}"
+            )
+    for key in before.keys:
+        person, now = before.owner(key.keyid), after.owner(key.keyid)
+        kept = {*(now.roles if now else ()), *(role for grant in after.ended(key.keyid) for role in grant.roles)}
+        if person is not None and not set(person.roles) <= kept:
+            raise SignatureError(
+                f"version {after.version} of the trust root forgets what key {key.keyid[:8]} of {key.owner} could "
+                "speak for: what it signed would mean nothing any more",
+                hint="a key is taken out with `agent-pipeline trust remove`, `rotate` or `revoke`",
+            )
 
 
 def check_expiry(root: TrustRoot, now: datetime) -> None:

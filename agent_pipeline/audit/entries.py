@@ -8,9 +8,11 @@ from datetime import datetime
 from agent_pipeline import clock
 from agent_pipeline.audit import events, high_water
 from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit.endings import Ending
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import Dossier
@@ -40,7 +42,26 @@ def entry_about(  # noqa: PLR0913, PLR0917 - what an entry says
         statement=dossier.statement,
         envelopes=tuple(strict.sha256(data) for data in envelopes),
         created=clock.rfc3339(now),
+        root=desk.landed.root.version,
         detail=detail,
+    )
+
+
+def entry_of_ending(log: audit_log.Log, root: TrustRoot, ending: Ending, now: datetime) -> LogEntry:
+    """Return the next entry of `log`, which puts in order what `root` says of the end of some keys."""
+    word = "taken for stolen" if ending.event == "revoked" else "ended in good order"
+    return LogEntry(
+        version=1,
+        index=len(log.entries),
+        previous=strict.sha256(log.entries[-1].envelope) if log.entries else FIRST_PREVIOUS,
+        event=ending.event,
+        repository=root.repository,
+        envelopes=(),
+        created=clock.rfc3339(now),
+        root=root.version,
+        detail=f"{word}: {', '.join(ending.names)}",
+        keys=ending.keys,
+        since=ending.since,
     )
 
 

@@ -10,14 +10,18 @@ from agent_pipeline.documents.statement import Statement
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/log-entry/v1"
 FIRST_PREVIOUS = "0" * 64
-EVENTS = ("admitted", "approved", "rejected", "merged", "reverted", "revoked", "stopped", "closed")
+EVENTS = ("admitted", "approved", "rejected", "merged", "reverted", "revoked", "retired", "stopped", "closed")
+# A key was taken for stolen, or gave up roles in good order: what the trust root says, put in the log's order.
+ENDINGS = ("revoked", "retired")
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry(Document):
     """`previous` is the SHA-256 of the previous entry's envelope bytes (64 zeros for the first).
 
-    `envelopes` are the SHA-256 of the DSSE envelopes this entry is about; `statement` is the proposal's identity.
+    `envelopes` are the SHA-256 of the DSSE envelopes this entry is about; `statement` is the proposal's identity;
+    `root` is the version of the trust root that its signer went by. The endings name `keys` whose grants end with that
+    version, and `since`, the first index that those do not speak for any more.
     """
 
     STEM: ClassVar[str] = "log_entry"
@@ -29,10 +33,13 @@ class LogEntry(Document):
     repository: str
     envelopes: tuple[str, ...]
     created: str
+    root: int
     request: str | None = None
     number: int | None = None
     statement: str | None = None
     detail: str | None = None
+    keys: tuple[str, ...] | None = None
+    since: int | None = None
 
     def to_statement(self) -> Statement:
         """Return the in-toto statement that CI signs; its subject is the entry itself."""

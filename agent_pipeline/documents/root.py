@@ -1,7 +1,8 @@
 """The trust root: people, their keys and their roles. A TUF root payload (spec 1.0) inside our own DSSE envelopes.
 
 TUF's four top-level roles are held by the holders of `root`; people and pipeline roles stand in a member of our own,
-which TUF readers keep and ignore.
+which TUF readers keep and ignore. So do grants that ended: the newest version alone says for which part of the shared
+log each key speaks, so that what people signed outlives their leaving, and what a thief signed does not.
 """
 
 from __future__ import annotations
@@ -40,6 +41,29 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """A grant that ended: a key that `owner` no longer has, or roles that it no longer speaks in.
+
+    It counts for what the shared log has at an index below `until`, and for nothing that was never logged. `revoked`
+    says that the key was taken for stolen: it never comes back.
+    """
+
+    keyid: str
+    scheme: str
+    public: str
+    owner: str
+    roles: tuple[str, ...]
+    bot: bool
+    until: int
+    revoked: bool
+
+    @property
+    def key(self) -> Key:
+        """The key itself."""
+        return Key(self.keyid, self.scheme, self.public, self.owner)
+
+
+@dataclass(frozen=True, slots=True)
 class TrustRoot(Document):
     """Version `version` of who may do what in `repository`, whose protected branch is `branch` (a full ref name)."""
 
@@ -52,17 +76,40 @@ class TrustRoot(Document):
     threshold: int  # how many people's signatures make the next root
     keys: tuple[Key, ...]
     people: tuple[Person, ...]
+    former: tuple[Former, ...] = ()
 
     def key(self, keyid: str) -> Key | None:
-        """Return the key named `keyid`, or None."""
+        """Return the key named `keyid` that somebody has now, or None."""
         return next((key for key in self.keys if key.keyid == keyid), None)
+
+    def known(self, keyid: str) -> Key | None:
+        """Return the key named `keyid` that somebody has or once had, or None."""
+        return self.key(keyid) or next((grant.key for grant in self.ended(keyid)), None)
+
+    def ended(self, keyid: str) -> tuple[Former, ...]:
+        """Return the grants of the key `keyid` that ended."""
+        return tuple(grant for grant in self.former if grant.keyid == keyid)
+
+    def speaker(self, keyid: str, at: int | None) -> Person | None:
+        """Return for whom the key `keyid` speaks at the log's index `at`, with every role that it has there, or None.
+
+        `at` is None for what was never logged: only grants that have not ended count then.
+        """
+        now = self.owner(keyid)
+        then = [grant for grant in self.ended(keyid) if at is not None and at < grant.until]
+        if now is None and not then:
+            return None
+        name = now.name if now is not None else then[0].owner
+        roles = {*(now.roles if now is not None else ()), *(role for grant in then for role in grant.roles)}
+        bot = (now is not None and now.bot) or any(grant.bot for grant in then)
+        return Person(name, (keyid,), tuple(role for role in ROLES if role in roles), bot)
 
     def person(self, name: str) -> Person | None:
         """Return the person called `name`, or None."""
         return next((person for person in self.people if person.name == name), None)
 
     def owner(self, keyid: str) -> Person | None:
-        """Return who owns the key `keyid`, or None."""
+        """Return who owns the key `keyid` now, or None."""
         return next((person for person in self.people if keyid in person.keys), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +128,7 @@ class TrustRoot(Document):
                 "repository": self.repository,
                 "branch": self.branch,
                 "people": {person.name: _tuf_person(person) for person in self.people},
+                "former": [to_plain(grant) for grant in sorted(self.former, key=_order)],
             },
         }
         schema.validate(self.STEM, value)
@@ -104,12 +152,18 @@ class TrustRoot(Document):
                 for keyid, key in sorted(value["keys"].items())
             ),
             people=people,
+            former=tuple(from_plain(Former, grant) for grant in ours["former"]),
         )
 
 
 def first_digest(payload: bytes) -> str:
     """Return the digest that pins a first root: the SHA-256 of its payload bytes."""
     return strict.sha256(payload)
+
+
+def _order(grant: Former) -> tuple[str, int, tuple[str, ...]]:
+    """Grants have one order, since a trust root has one form."""
+    return grant.keyid, grant.until, grant.roles
 
 
 def _tuf_key(key: Key) -> dict[str, Any]:

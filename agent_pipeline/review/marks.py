@@ -84,6 +84,7 @@ def note(desk: Desk, hand: Hand, mark: Mark, now: datetime) -> None:
         statement=mark.statement,
         envelopes=(mark.envelope,),
         created=clock.rfc3339(now),
+        root=desk.landed.root.version,
         detail=mark.detail,
     )
     entries.publish(desk, [], entries.append(desk, log, entry, hand.signer.statement))

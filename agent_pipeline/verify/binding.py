@@ -89,15 +89,17 @@ def policy(case: Case) -> str:
 
 
 def root_version(case: Case) -> str:
-    """The run knew the trust root that is in force.
+    """The run knew no newer trust root than the one in force, which alone judges its keys.
 
     Threat: a rewound trust root in which a key that was removed is still trusted.
     """
     ran, in_force = case.provenance.root_version, case.inputs.root.version
     require(
-        ran == in_force, f"the run was made under version {ran} of the trust root, in force is {in_force}: ask again"
+        ran <= in_force,
+        f"the run was made under version {ran} of the trust root, and here is version {in_force}: the protected branch "
+        "was rewound",
     )
-    return f"version {in_force}"
+    return f"made under version {ran}, judged by version {in_force}"
 
 
 def manifest(case: Case) -> str:

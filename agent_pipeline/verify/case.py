@@ -102,6 +102,11 @@ class Case:
         value: tuple[LogEntry, ...] = self._get("log")
         return value
 
+    def logged(self, envelope: bytes) -> int | None:
+        """The index of the first entry of the log that names `envelope`, None when none does (or none can be read)."""
+        index: int | None = self.found.get("log's names", {}).get(strict.sha256(envelope))
+        return index
+
     @property
     def identity(self) -> str:
         """The proposal's identity: the SHA-256 of the statement, or of what stands in its place and cannot be read."""
@@ -112,6 +117,8 @@ class Case:
 def read(inputs: Inputs) -> Case:
     """Read everything that `inputs` holds."""
     case = Case(inputs, {}, {})
+    _try(case, "log", lambda: check_log(inputs.log, inputs.root))
+    _try(case, "log's names", lambda: _names(case))
     _try(case, "request's envelope", lambda: Envelope.from_json(inputs.request_envelope))
     _try(case, "request", lambda: Request.from_statement(Statement.from_json(case.request_envelope.payload)))
     _try(case, "request's id", lambda: case.request.id)
@@ -121,14 +128,23 @@ def read(inputs: Inputs) -> Case:
     _try(case, "manifest", lambda: Proposal.from_json(inputs.manifest, max_bytes=MANIFEST_BYTES))
     _try(case, "policy", lambda: _policy(inputs.policy_bytes))
     _try(case, "transcript", lambda: _transcript(case))
-    _try(case, "log", lambda: check_log(inputs.log, inputs.root))
     return case
+
+
+def _names(case: Case) -> dict[str, int]:
+    """Return for every envelope that the log names the first entry that does."""
+    found: dict[str, int] = {}
+    for entry in case.log:
+        for digest in entry.envelopes:
+            found.setdefault(digest, entry.index)
+    return found
 
 
 def _transcript(case: Case) -> list[dict[str, Any]]:
     """Read the transcript, which takes long when somebody made it for that: only one that a runner vouches for."""
     try:
-        statements.require_role(statements.signer(case.provenance_envelope, case.inputs.root), "runner")
+        at = case.logged(case.inputs.provenance_envelope)
+        statements.require_role(statements.signer(case.provenance_envelope, case.inputs.root, at=at), "runner")
     except SignatureError as error:
         raise Skip("not looked at: no runner vouches for it") from error
     return transcript.parse(case.inputs.transcript)

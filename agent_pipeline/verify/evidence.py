@@ -58,11 +58,11 @@ class HeldApproval(Held):
 def _held(
     case: Case, landing: LandingInputs, predicate_type: str, role: str, read: Callable[[Statement], D]
 ) -> Iterator[tuple[statements.Signed, D]]:
-    """Yield what holds: signed by somebody with `role`, about this very manifest, readable."""
+    """Yield what holds: signed by somebody with `role` where the log has it, about this very manifest, readable."""
     manifest = strict.sha256(case.inputs.manifest)
     for data in sorted(set(landing.attestations)):
         try:
-            signed = statements.read(data, case.inputs.root, predicate_type, role)
+            signed = statements.read(data, case.inputs.root, predicate_type, role, at=case.logged(data))
             if signed.statement.sha256 == manifest:
                 yield signed, read(signed.statement)
         except RejectedError:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.attestation import sshsig, statements
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED, Verification, verdict
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.policy import rules
@@ -58,12 +59,19 @@ def gather(case: Case, landing: LandingInputs) -> LandingCase:
     return LandingCase(case, landing, tests, summary, held, approvals, not_counted)
 
 
-def _admitting(case: Case, held: tuple[evidence.HeldSummary, ...]) -> evidence.HeldSummary | None:
-    """Return the summary that the newest admission of this proposal in the log names, or None."""
+def _admission(case: Case) -> LogEntry | None:
+    """Return the newest admission of this proposal in the log, or None."""
     for entry in reversed(case.log):
         if entry.event == "admitted" and entry.statement == case.identity:
-            return next((summary for summary in held if summary.envelope in entry.envelopes), None)
+            return entry
     return None
+
+
+def _admitting(case: Case, held: tuple[evidence.HeldSummary, ...]) -> evidence.HeldSummary | None:
+    """Return the summary that the newest admission of this proposal in the log names, or None."""
+    entry = _admission(case)
+    named = entry.envelopes if entry is not None else ()
+    return next((summary for summary in held if summary.envelope in named), None)
 
 
 def rules_landed(this: LandingCase) -> str:
@@ -103,13 +111,15 @@ def staged(this: LandingCase) -> str:
     """The staged branch is CI's signed commit of exactly the approved tree on exactly the base.
 
     Threat: a branch that moved after it was read; commits smuggled in behind the merge's second parent; the same tree
-    staged for somebody else's request.
+    staged for somebody else's request; a stolen key of CI with a date of the thief's choice. The commit's key is
+    judged where the log has the admission.
     """
     require(this.landing.staged is not None, f"there is no signed commit on agent/{this.case.request_id}")
     assert this.landing.staged is not None  # noqa: S101 - said above
     payload, armored = this.landing.staged
-    key = this.case.inputs.root.key(sshsig.read(armored).key.keyid)
-    owner = this.case.inputs.root.owner(key.keyid) if key is not None else None
+    admission, keyid = _admission(this.case), sshsig.read(armored).key.keyid
+    key = this.case.inputs.root.known(keyid)
+    owner = this.case.inputs.root.speaker(keyid, admission.index if admission is not None else None)
     require(key is not None and owner is not None, "the staged commit is signed by a key that is nobody's here")
     assert key is not None and owner is not None  # noqa: S101, PT018 - said above
     statements.require_role(owner, "ci")

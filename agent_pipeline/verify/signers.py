@@ -66,15 +66,17 @@ def anchor(case: Case) -> str:
 
 
 def runner_of(case: Case) -> Person:
-    """Return who signed the provenance, with role runner. Raises `SignatureError`."""
-    person = statements.signer(case.provenance_envelope, case.inputs.root)
+    """Return who signed the provenance, with role runner where the log has it. Raises `SignatureError`."""
+    at = case.logged(case.inputs.provenance_envelope)
+    person = statements.signer(case.provenance_envelope, case.inputs.root, at=at)
     statements.require_role(person, "runner")
     return person
 
 
 def requester_of(case: Case) -> Person:
-    """Return who signed the request, with role requester. Raises `SignatureError`."""
-    person = statements.signer(case.request_envelope, case.inputs.root)
+    """Return who signed the request, with role requester where the log has it. Raises `SignatureError`."""
+    at = case.logged(case.inputs.request_envelope)
+    person = statements.signer(case.request_envelope, case.inputs.root, at=at)
     statements.require_role(person, "requester")
     return person
 

@@ -87,7 +87,7 @@ def _merge_summary(case: Case, landing: LandingInputs, entry: LogEntry) -> tuple
     for data in landing.attestations:
         if strict.sha256(data) in entry.envelopes:
             try:
-                signed = statements.read(data, case.inputs.root, summaries.PREDICATE_TYPE, "merger")
+                signed = statements.read(data, case.inputs.root, summaries.PREDICATE_TYPE, "merger", at=entry.index)
                 said = Summary.from_statement(signed.statement)
             except RejectedError:
                 continue

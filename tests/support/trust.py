@@ -28,7 +28,7 @@ from agent_pipeline.documents.provenance import Command, Model, Prompt, Provenan
 from agent_pipeline.documents.replay_result import ReplayResult, Run
 from agent_pipeline.documents.request import EngineChoice, Limits, Request
 from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
-from agent_pipeline.documents.root import Key, Person, TrustRoot
+from agent_pipeline.documents.root import Former, Key, Person, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.documents.summary import VERIFIER_ID, Summary
 from agent_pipeline.documents.verification import PASSED, Check, verdict
@@ -117,6 +117,18 @@ def root_of(people: dict[str, Sequence[str]], *, bots: Sequence[str] = (), **fie
         ),
     )
     return replace(root, **fields)
+
+
+def ended(root: TrustRoot, until: int, *names: str, revoked: bool = False) -> tuple[Former, ...]:
+    """The grants of `names` as they stand in a later version, in which they have ended."""
+    people = [person for person in root.people if person.name in names]
+    found = [
+        Former(key.keyid, key.scheme, key.public, person.name, person.roles, person.bot, until, revoked)
+        for person in people
+        for key in root.keys
+        if key.keyid in person.keys
+    ]
+    return tuple(sorted(found, key=lambda grant: grant.keyid))
 
 
 def seal_root(root: TrustRoot, *names: str) -> tuple[bytes, ...]:
@@ -444,6 +456,7 @@ class Maker:
             repository=REPOSITORY,
             envelopes=tuple(strict.sha256(data) for data in envelopes),
             created=moments.write(NOW),
+            root=self.root.version,
             request=self.request().id,
             number=self.number,
             statement=self.statement().digest(),

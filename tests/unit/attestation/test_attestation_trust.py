@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.trust import BRANCH, NOW, REPOSITORY, public, root_of, seal, seal_root
+from support.trust import BRANCH, NOW, REPOSITORY, ended, public, root_of, seal, seal_root
 
 from agent_pipeline.attestation import drafts, keys, trust
 from agent_pipeline.documents import moments, strict
@@ -95,7 +95,8 @@ def test_the_next_version_signed_by_the_old_people_only() -> None:
 
 
 def test_handing_over_needs_both() -> None:
-    fresh = root_of({"dan": ("root",), "eve": ("root",)}, threshold=2, version=2)
+    former = ended(FIRST, 7, "ada", "bob", "cy", "robot")
+    fresh = root_of({"dan": ("root",), "eve": ("root",)}, threshold=2, version=2, former=former)
     assert load(seal_root(FIRST, "ada", "bob"), seal_root(fresh, "dan", "eve", "ada", "cy")) == fresh
 
 

@@ -164,12 +164,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
         "policy",
         "in force",
     ),
-    "older trust root": (fields("provenance", root_version=2), "root version", "in force is 1"),
-    "newer trust root": (
-        {"root": root_of(TEAM, version=3), **fields("provenance", root_version=2)},
-        "root version",
-        "3",
-    ),
+    "older trust root than the run's": (fields("provenance", root_version=2), "root version", "rewound"),
     "another manifest": (
         inputs(lambda i: replace(i, manifest=i.manifest.replace(b"mend the total", b"mend the totem"))),
         "manifest",
@@ -503,8 +498,11 @@ def test_everything_stopped() -> None:
     assert failed(verify(replace(GOOD, log=(entry,)))) == {"open"}
 
 
-def test_a_revocation_that_this_version_cannot_judge() -> None:
-    assert failed(verify(logged("revoked"))) == {"log"}
+def test_a_run_under_an_older_trust_root_is_judged_by_the_one_in_force() -> None:
+    maker = Maker(root=root_of(TEAM, bots=("robot",), version=3), **fields("provenance", root_version=2))
+    assert verify(maker.inputs()).verdict == PASSED
+    left = root_of({**TEAM, "ada": ("root",)}, bots=("robot",), version=3)
+    assert failed(verify(replace(maker.inputs(), root=left))) >= {"runner", "requester"}
 
 
 LOGS: dict[str, Callable[[Maker, list[bytes]], list[bytes]]] = {

@@ -1,0 +1,130 @@
+"""Landing the next version of the trust root: the signed files on the protected branch, and in the log what ended.
+
+Both move in one atomic push, each from where it was read. Where the branch takes no push, the commit waits on a branch
+for a pull request, and CI puts into the log what has ended once it has landed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from agent_pipeline import process
+from agent_pipeline.attestation.ballots import Ballot
+from agent_pipeline.audit import endings, entries, high_water
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.errors import RejectedError, StaleError
+from agent_pipeline.repository import landed, records, refs, remotes, root_draft, worktree
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.repository.trust_files import file_name
+from agent_pipeline.signing.commits import commit_files
+from agent_pipeline.signing.hand import Hand
+from agent_pipeline.verify.log import check_log
+
+BRANCH: Final = "refs/heads/agent-pipeline-trust"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the version is now: `branch` (the protected one, or the one to merge from), its commit, the log's entry."""
+
+    branch: str
+    commit: str
+    logged: int | None
+
+
+def land(desk: Desk, ballot: Ballot, hand: Hand, message: str, now: datetime) -> Placed:
+    """Put a version that everybody needed has signed on the protected branch.
+
+    Raises `StaleError` when the branch or the log moved meanwhile: nothing was changed then.
+    """
+    if not ballot.complete:
+        raise RejectedError(f"version {ballot.root.version} of the trust root lacks signatures: {ballot.missing}")
+    branch = landed.SETUP_BRANCH if desk.landed.trial else desk.landed.anchor.branch
+    old = desk.landed.commit
+    commit = commit_files(desk.clone, old, _files(ballot), message, hand, now)
+    logged = _logged(desk, ballot, hand, now)
+    update, gone = RefUpdate(branch, old, commit), root_draft.discard(desk.clone, desk.remote)
+    updates = [update, *([logged[1]] if logged is not None else []), *([gone] if gone is not None else [])]
+    try:
+        _publish(desk, updates, update)
+    except StaleError:
+        raise
+    except RejectedError as error:
+        return _for_a_pull_request(desk, commit, error)
+    if logged is not None:
+        high_water.remember(desk, logged[1].new)
+    return Placed(branch, commit, logged[0] if logged is not None else None)
+
+
+def _files(ballot: Ballot) -> dict[str, bytes]:
+    return {
+        file_name(ballot.root.version, keyid): data.rstrip(b"\n") + b"\n" for keyid, data in ballot.envelopes.items()
+    }
+
+
+def _logged(desk: Desk, ballot: Ballot, hand: Hand, now: datetime) -> tuple[int, RefUpdate] | None:
+    """Return index and update of the log's entry about what ends with this version, None when nothing does."""
+    log = audit_log.read(desk.clone, desk.remote)
+    high_water.check(desk, log)
+    known = check_log(log.envelopes, desk.landed.root)
+    before = set(endings.unlogged(desk.landed.root, known))
+    new = [ending for ending in endings.unlogged(ballot.root, known) if ending not in before]
+    if not new:
+        return None
+    _check_nothing_lost(log, known, ballot.root)
+    entry = entries.entry_of_ending(log, ballot.root, new[0], now)
+    _check_speaks(hand, ballot.root, entry)
+    return entry.index, entries.append(desk, log, entry, hand.signer.statement)
+
+
+def _check_nothing_lost(log: audit_log.Log, known: tuple[LogEntry, ...], root: TrustRoot) -> None:
+    """Raise `StaleError` when the version would void what a key that ends in good order has logged meanwhile."""
+    held = {entry.index for entry in check_log(log.envelopes, root)}
+    revoked = {grant.keyid for grant in root.former if grant.revoked}
+    for entry in known:
+        keyid = Envelope.from_json(log.entries[entry.index].envelope).keyid
+        if entry.index not in held and keyid not in revoked:
+            owner = root.ended(keyid)[0].owner
+            raise StaleError(
+                f"{owner}'s key {keyid[:8]}, which is to end, signed entry {entry.index} of the log after this version "
+                "was drafted: that would be void",
+                hint=f"let {owner} pause, then draft the version again",
+            )
+
+
+def _check_speaks(hand: Hand, root: TrustRoot, entry: LogEntry) -> None:
+    person = root.speaker(hand.signer.public().keyid, entry.index)
+    if person is None or not {"ci", "merger", "root"} & set(person.roles):
+        raise RejectedError(
+            "your key cannot sign the log's entry about this: it ends with this version",
+            hint="somebody who keeps the role root finishes it: agent-pipeline trust sign",
+        )
+
+
+def _publish(desk: Desk, updates: list[RefUpdate], update: RefUpdate) -> None:
+    """Move all or nothing, and the checked-out files with the branch when nothing is in the way."""
+    branch, old, new = update.ref, str(update.old), str(update.new)
+    checked_out = desk.clone.worktree is not None and desk.clone.head_ref() == branch
+    follow = checked_out and desk.clone.ref(branch) == old and not worktree.can_update(desk.clone, old, new)
+    with process.held_back():
+        records.publish(desk.clone, updates, remote=desk.remote)
+        if follow:
+            if desk.remote is not None:
+                refs.update(desk.clone, [update])
+            worktree.update(desk.clone, old, new)
+
+
+def _for_a_pull_request(desk: Desk, commit: str, error: RejectedError) -> Placed:
+    """Put the commit where a pull request can be made of it. Raises `error` itself when there is no remote."""
+    if desk.remote is None:
+        raise error
+    desk.tell(f"{desk.remote} does not take it directly: {error.message}")
+    update = RefUpdate(BRANCH, desk.clone.ref(remotes.tracking(desk.remote, BRANCH)), commit)
+    records.publish(desk.clone, [update], remote=desk.remote)
+    return Placed(BRANCH, commit, None)
