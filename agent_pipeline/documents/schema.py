@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,43 @@ def load(stem: str) -> dict[str, Any]:
 def _validator(stem: str) -> Any:  # noqa: ANN401 - jsonschema's protocol class, imported late for the command line's sake
     from jsonschema import Draft202012Validator, validators  # noqa: PLC0415 - 80 ms that `--help` does not need
 
-    strict = validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # jsonschema types it not
+    plain = Draft202012Validator.VALIDATORS
+    strict = validators.extend(  # type: ignore[no-untyped-call]  # jsonschema types it not
+        Draft202012Validator,
+        {"pattern": _pattern, "items": partial(_items, plain["items"]), "maxItems": _most, "uniqueItems": _unique},
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+    )
     return strict(load(stem))
+
+
+def _is_integer(_checker: Any, value: Any) -> bool:  # noqa: ANN401 - jsonschema's signature
+    """Take 1.0 for no integer: JSON Schema does, and no document of ours holds it."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _items(plain: Any, validator: Any, items: Any, value: Any, schema: Any) -> Iterator[Exception]:  # noqa: ANN401 - jsonschema's signature
+    """Look at no item of a list that is too long: `maxItems` says so."""
+    most = schema.get("maxItems")
+    if not isinstance(value, list) or most is None or len(value) <= most:
+        yield from plain(validator, items, value, schema)
+
+
+def _most(_validator: Any, most: Any, value: Any, _schema: Any) -> Iterator[Exception]:  # noqa: ANN401 - jsonschema's signature
+    """Say that a list is too long, without writing it out."""
+    from jsonschema import ValidationError  # noqa: PLC0415 - as above
+
+    if isinstance(value, list) and len(value) > most:
+        yield ValidationError(f"{len(value)} items; at most {most} are read")
+
+
+def _unique(_validator: Any, unique: Any, value: Any, _schema: Any) -> Iterator[Exception]:  # noqa: ANN401 - jsonschema's signature
+    """Compare by one pass: jsonschema compares lists of mixed types pair by pair. Only strings are listed uniquely."""
+    from jsonschema import ValidationError  # noqa: PLC0415 - as above
+
+    if unique and isinstance(value, list):
+        texts = [item for item in value if isinstance(item, str)]
+        if len(set(texts)) != len(texts):
+            yield ValidationError("the same text stands in the list twice")
 
 
 def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Exception]:  # noqa: ANN401 - jsonschema's signature
@@ -48,7 +83,7 @@ def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterato
 
 def validate(stem: str, value: Any, *, what: str | None = None) -> None:  # noqa: ANN401 - any JSON value
     """Check `value` against the schema of `stem`. Raises `SchemaError` naming the place and the rule."""
-    error = next(iter(sorted(_validator(stem).iter_errors(value), key=lambda e: [str(p) for p in e.path])), None)
+    error = next(_validator(stem).iter_errors(value), None)  # not all: a hostile list could have millions
     if error is None:
         return
     where = "/".join(str(part) for part in error.absolute_path) or "the document itself"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 import rfc8785
@@ -19,8 +20,9 @@ from agent_pipeline.errors import SchemaError
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 64
 MAX_INTEGER: Final = (1 << 53) - 1
-# A string, or one that never ends: what is left over hides no bracket from the parser.
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|$)', re.DOTALL)
+# A string, or one that never ends: what is left over hides no bracket from the parser. Every quote begins a match, a
+# last backslash included: otherwise each further quote would be tried to the end again.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 
 
@@ -70,9 +72,8 @@ def _check_depth(data: bytes, what: str) -> None:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"duplicate member {twice[0]!r}")
+        twice = min(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"duplicate member {twice[:100]!r}")
     return result
 
 

@@ -29,7 +29,8 @@ def parse(data: bytes) -> list[dict[str, Any]]:
     if data.count(b"\n") > MAX_RECORDS:
         raise SchemaError(f"the transcript has more than {MAX_RECORDS} records")
     records: list[dict[str, Any]] = []
-    for number, text in enumerate(data.splitlines(), 1):
+    # By newlines alone, as they were counted: a bare carriage return is white space to JSON.
+    for number, text in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
         value = strict.parse(text, what=f"line {number} of the transcript", max_bytes=MAX_LINE)
         schema.validate(STEM, value, what=f"line {number} of the transcript")
         records.append(value)

@@ -6,6 +6,7 @@ the "billion laughs"), and what it says must have the form of `schemas/policy.sc
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import yaml
@@ -19,20 +20,29 @@ MAX_DEPTH: Final = 12
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader without aliases and without duplicate keys."""
+    """SafeLoader without aliases, anchors and tags (`!!int ''` ends in an IndexError), with unique texts for keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise SchemaError(f"{PATH}: aliases are not allowed", hint="write the value out")
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # yaml types it not
+        for what in ("anchor", "tag"):  # an alias has an anchor too
+            if getattr(event, what, None) is not None:
+                line = event.start_mark.line + 1
+                raise SchemaError(f"{PATH}: line {line}: aliases, anchors and tags are not allowed", hint=_PLAINLY)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - yaml's signature
-        names = [key.value for key, _ in node.value]
-        twice = sorted({name for name in names if isinstance(name, str) and names.count(name) > 1})
+        line = node.start_mark.line + 1
+        names = [key.value for key, _ in node.value if key.tag == _TEXT]
+        if len(names) != len(node.value):
+            raise SchemaError(f"{PATH}: a key in the mapping that starts at line {line} is no text", hint=_PLAINLY)
+        twice = [name for name, times in Counter(names).items() if times > 1]
         if twice:
-            line = node.start_mark.line + 1
-            raise SchemaError(f"{PATH}: `{twice[0]}` stands twice in the mapping that starts at line {line}")
+            raise SchemaError(f"{PATH}: `{min(twice)[:100]}` stands twice in the mapping that starts at line {line}")
         return super().construct_mapping(node, deep)
+
+
+_TEXT: Final = "tag:yaml.org,2002:str"
+_PLAINLY: Final = "write the value out"
 
 
 def load(data: bytes) -> Policy:
