@@ -21,7 +21,8 @@ class LogEntry(Document):
 
     `envelopes` are the SHA-256 of the DSSE envelopes this entry is about; `statement` is the proposal's identity;
     `root` is the version of the trust root that its signer went by. The endings name `keys` whose grants end with that
-    version, and `since`, the first index that those do not speak for any more.
+    version, and `since`, the first index that those do not speak for any more. `reviewer` is whose decision an entry
+    `approved` or `rejected` is; without it, `rejected` is CI's own.
     """
 
     STEM: ClassVar[str] = "log_entry"
@@ -40,6 +41,7 @@ class LogEntry(Document):
     detail: str | None = None
     keys: tuple[str, ...] | None = None
     since: int | None = None
+    reviewer: str | None = None
 
     def to_statement(self) -> Statement:
         """Return the in-toto statement that CI signs; its subject is the entry itself."""

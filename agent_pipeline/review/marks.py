@@ -36,6 +36,7 @@ class Mark:
     detail: str
     number: int | None = None
     statement: str | None = None
+    reviewer: str | None = None
 
 
 def unlogged(record: Record, logged: tuple[LogEntry, ...], root: TrustRoot) -> tuple[Mark, ...]:
@@ -64,7 +65,7 @@ def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
         ours = (said.repository, said.request, said.reviewer) == (root.repository, record.id, signed.person.name)
         if said.decision == REJECTED and ours and not signed.person.bot:
             detail = f"by {said.reviewer}: {said.reason or 'no reason given'}"[:1000]
-            found.append(Mark("rejected", record.id, strict.sha256(data), detail, number, said.proposal))
+            found.append(Mark("rejected", record.id, strict.sha256(data), detail, number, said.proposal, said.reviewer))
     return found
 
 
@@ -86,5 +87,6 @@ def note(desk: Desk, hand: Hand, mark: Mark, now: datetime) -> None:
         created=clock.rfc3339(now),
         root=desk.landed.root.version,
         detail=mark.detail,
+        reviewer=mark.reviewer,
     )
     entries.publish(desk, [], entries.append(desk, log, entry, hand.signer.statement))

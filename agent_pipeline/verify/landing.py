@@ -145,14 +145,14 @@ def _commit(payload: bytes) -> tuple[str, list[str]]:
 def rejections(this: LandingCase) -> str:
     """No reviewer's rejection stands.
 
-    Threat: a rejection overtaken by somebody else's approval, or undone by an older one of the same person.
+    Threat: a rejection overtaken by somebody else's approval, undone by an older one of the same person, or taken out
+    of the record.
     """
     if this.approvals is None:
         raise Skip("not looked at: what the reviews are about could not be read")
-    for review in this.held:
-        standing = reviews.standing_rejection(this.case, this.held, review.person.name)
-        if standing is not None:
-            require(None, f"{review.person.name} rejected it: {standing.approval.reason or 'no reason given'}")
+    for name in reviews.rejecting(this.case, this.held):
+        standing = reviews.standing_rejection(this.case, this.held, name)
+        require(standing is None, f"{name} rejected it: {standing}")
     return "nobody's rejection stands"
 
 

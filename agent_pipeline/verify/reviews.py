@@ -59,25 +59,33 @@ def _check(case: Case, review: HeldApproval) -> None:
     require(case.inputs.now < expires, f"{name}'s approval expired at {said.expires}")
 
 
-def standing_rejection(case: Case, held: tuple[HeldApproval, ...], name: str) -> HeldApproval | None:
-    """Return a rejection of this proposal by `name` that stands, or None.
+def standing_rejection(case: Case, held: tuple[HeldApproval, ...], name: str) -> str | None:
+    """Return the reason of a rejection of this proposal by `name` that stands, or None.
 
-    It stands until the log has, after it, an approval by the same person. Dates order nothing: an old approval that was
-    never logged does not undo a rejection.
+    It stands until the log has, after it, an approval by the same person that holds. Dates order nothing: an old
+    approval that was never logged does not undo a rejection, nor does one that is logged again. A rejection that the
+    log names stands when somebody took it out of the record, too.
     """
     mine = [review for review in held if review.person.name == name and review.approval.proposal == case.identity]
-    approved = max((_index(case.log, review) for review in mine if review.approval.decision == APPROVED), default=-1)
+    approved = max((_index(case.log, one) for one in mine if one.approval.decision == APPROVED), default=-1)
     for review in mine:
-        if review.approval.decision == REJECTED:
-            index = _index(case.log, review)
-            if index < 0 or approved < index:
-                return review
-    return None
+        if review.approval.decision == REJECTED and not 0 <= _index(case.log, review) < approved:
+            return review.approval.reason or "no reason given"
+    about = [one for one in case.log if one.event == REJECTED and one.statement == case.identity]
+    late = [one for one in about if one.reviewer == name and one.index > approved]
+    return f"entry {late[0].index} of the log, {late[0].detail or 'no reason given'}" if late else None
+
+
+def rejecting(case: Case, held: tuple[HeldApproval, ...]) -> tuple[str, ...]:
+    """Return everybody who ever rejected this proposal, by the record or by the log."""
+    here = {one.person.name for one in held if one.approval.decision == REJECTED}
+    logged = {one.reviewer for one in case.log if one.event == REJECTED and one.statement == case.identity}
+    return tuple(sorted(here | {name for name in logged if name is not None}))
 
 
 def _index(log: tuple[LogEntry, ...], review: HeldApproval) -> int:
-    """Return the index of the entry that logged this review, -1 when none did."""
+    """Return the index of the first entry that logged this review, -1 when none did."""
     event = review.approval.decision
-    return max(
+    return min(
         (entry.index for entry in log if entry.event == event and review.envelope in entry.envelopes), default=-1
     )

@@ -30,7 +30,8 @@ def log(case: Case) -> str:
 def open_(case: Case) -> str:
     """Nothing of this request was merged yet, and it was not rejected, stopped or closed.
 
-    Threat: the same proposal again, after it was merged, reverted, rejected or taken back.
+    Threat: the same proposal again, after it was merged, reverted, rejected or taken back; a rejection that another
+    person's approval, or an old one logged again, is to undo.
     """
     about = [entry for entry in case.log if entry.request in (case.request_id, None)]
     for entry in about:
@@ -38,18 +39,28 @@ def open_(case: Case) -> str:
             entry.event not in ("merged", "stopped", "closed"),
             f"the request was {entry.event} by entry {entry.index} of the log",
         )
-    decided = [entry for entry in about if entry.event in ("approved", "rejected") and _is_it(case, entry)]
-    require(
-        not decided or decided[-1].event == "approved",
-        f"this proposal was rejected by entry {decided[-1].index} of the log" if decided else "",
-    )
+    rejected = _rejected([entry for entry in about if entry.statement == case.identity])
+    require(not rejected, f"this proposal was rejected by entry {rejected[0].index} of the log" if rejected else "")
     closed = holding_closures(case.inputs.closures, case.request, case.inputs.root)
     require(not closed, f"{closed[0].person.name} closed the request" if closed else "")
     return "not merged, rejected, stopped or closed before"
 
 
-def _is_it(case: Case, entry: LogEntry) -> bool:
-    return entry.statement == case.identity
+def _rejected(about: list[LogEntry]) -> list[LogEntry]:
+    """Return the rejections among the entries about one proposal that stand by the log alone, oldest first.
+
+    CI's own stand for good. A reviewer's ends with a newer approval by the same reviewer; an approval that is logged
+    again is no newer one.
+    """
+    standing: list[LogEntry] = []
+    known: set[str] = set()
+    for entry in about:
+        if entry.event == "rejected":
+            standing.append(entry)
+        if entry.event == "approved" and not known.issuperset(entry.envelopes):
+            standing = [one for one in standing if one.reviewer is None or one.reviewer != entry.reviewer]
+        known.update(entry.envelopes)
+    return standing
 
 
 def holding_closures(closures: Iterable[bytes], request: Request, root: TrustRoot) -> tuple[statements.Signed, ...]:

@@ -317,7 +317,7 @@ def reviewed(*events: str) -> LandingInputs:
     yes, no = MAKER.approval("rita"), MAKER.approval("rita", REJECTED, reason="no")
     entries = list(LANDING.inputs.log)
     for event in events:
-        entries.append(MAKER.entry(entries, event, [yes if event == "approved" else no]))
+        entries.append(MAKER.entry(entries, event, [yes if event == "approved" else no], reviewer="rita"))
     inputs = replace(LANDING.inputs, log=tuple(entries))
     return replace(LANDING, inputs=inputs, attestations=(*LANDING.attestations, no))
 
@@ -327,6 +327,34 @@ def test_the_log_s_order_decides_what_a_person_says_last() -> None:
     assert decide(reviewed("approved", "rejected")).verdict == FAILED
     assert decide(reviewed("approved")).verdict == FAILED
     assert decide(reviewed("rejected")).verdict == FAILED
+
+
+def test_an_old_approval_that_is_logged_again_undoes_no_rejection() -> None:
+    assert decide(reviewed("approved", "rejected", "approved")).verdict == FAILED
+
+
+@pytest.mark.parametrize("logged", [("rejected",), ("rejected", "approved"), ("approved", "rejected")])
+def test_a_logged_rejection_stands_when_it_is_taken_out_of_the_record_and_others_approve(
+    logged: tuple[str, ...],
+) -> None:
+    yes, no = MAKER.approval("rita"), MAKER.approval("rex", REJECTED, reason="no")
+    entries = list(LANDING.inputs.log)
+    for event in logged:
+        who, envelope = ("rita", yes) if event == "approved" else ("rex", no)
+        entries.append(MAKER.entry(entries, event, [envelope], reviewer=who))
+    inputs = replace(LANDING.inputs, log=tuple(entries))
+    decision = decide(replace(LANDING, inputs=inputs))  # rex's envelope is not there
+    assert failed(decision) == {"open", "rejections"}
+    assert "rex rejected it" in of(decision, "rejections")[1]
+
+
+def test_ci_cannot_say_that_a_reviewer_thought_better_of_it() -> None:
+    no = MAKER.approval("rex", REJECTED, reason="no")
+    entries = list(LANDING.inputs.log)
+    entries.append(MAKER.entry(entries, "rejected", [no], reviewer="rex"))
+    entries.append(MAKER.entry(entries, "approved", [b"nothing that rex signed"], reviewer="rex"))
+    decision = decide(replace(LANDING, inputs=replace(LANDING.inputs, log=tuple(entries))))
+    assert failed(decision) == {"rejections"}
 
 
 def test_a_rejection_of_another_proposal_does_not_stand_here() -> None:

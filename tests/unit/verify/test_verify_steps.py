@@ -482,9 +482,22 @@ def test_a_merge_that_was_reverted_is_consumed_all_the_same() -> None:
     assert failed(verify(logged("merged", "reverted"))) == {"open"}
 
 
-def test_a_rejection_that_was_followed_by_an_approval_is_over() -> None:
-    assert verify(logged("rejected", "approved")).verdict == PASSED
-    assert failed(verify(logged("approved", "rejected"))) == {"open"}
+def test_a_rejection_that_was_followed_by_a_new_approval_of_the_same_reviewer_is_over() -> None:
+    maker = Maker()
+
+    def after(*events: tuple[str, str | None, bytes]) -> set[str]:
+        entries: list[bytes] = []
+        for event, who, envelope in events:
+            entries.append(maker.entry(entries, event, [envelope], reviewer=who))
+        return failed(verify(replace(GOOD, log=tuple(entries))))
+
+    yes, no = b"yes", b"no"
+    assert after(("rejected", "rita", no), ("approved", "rita", yes)) == set()
+    assert after(("approved", "rita", yes), ("rejected", "rita", no)) == {"open"}
+    assert after(("approved", "rita", yes), ("rejected", "rita", no), ("approved", "rita", yes)) == {"open"}
+    assert after(("rejected", "rita", no), ("approved", "rex", yes)) == {"open"}
+    assert after(("rejected", None, no), ("approved", "rita", yes)) == {"open"}
+    assert after(("rejected", None, no), ("approved", None, yes)) == {"open"}
 
 
 def test_another_proposal_s_rejection_is_not_this_one_s() -> None:
