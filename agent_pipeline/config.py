@@ -18,8 +18,9 @@ APP = "agent-pipeline"
 
 VARIABLES = {
     "AGENT_PIPELINE_ROOT": "CI's anchor: `sha256:<digest of the first trust root>`",
-    "AGENT_PIPELINE_KEY": "CI's private key: the path of an OpenSSH private key, or its text",
+    "AGENT_PIPELINE_KEY": "the key that signs: a path, `agent:SHA256:...`, `pkcs11:...`, or, for CI, its text",
     "AGENT_PIPELINE_KEY_PASSPHRASE": "the passphrase of an encrypted private key",
+    "AGENT_PIPELINE_PKCS11_MODULE": "the PKCS #11 module of a token, for key URIs that do not name one",
     "AGENT_PIPELINE_CACHE": "where images and copies are kept instead of the platform's cache directory",
     "ANTHROPIC_API_KEY": "the key for `--engine claude`",
     "ANTHROPIC_BASE_URL": "another endpoint for `--engine claude`; the policy must list it",

@@ -75,7 +75,7 @@ def read(armored: str) -> Signature:
     reader.finish()
     if reserved or algorithm not in _HASHES or not namespace.isascii():
         raise SchemaError("the SSH signature names a hash or a namespace that is not accepted, or has reserved bytes")
-    return Signature(key, namespace.decode("ascii"), algorithm.decode("ascii"), _raw(inner, key))
+    return Signature(key, namespace.decode("ascii"), algorithm.decode("ascii"), raw_signature(inner, key))
 
 
 def _unarmor(text: str) -> bytes:
@@ -88,7 +88,8 @@ def _unarmor(text: str) -> bytes:
         raise SchemaError("the SSH signature is not base64") from error
 
 
-def _raw(inner: bytes, key: Key) -> bytes:
+def raw_signature(inner: bytes, key: Key) -> bytes:
+    """Return SSH's form of a signature in the form of the key's scheme. Raises `SchemaError` for any other bytes."""
     reader = Reader(inner, "the SSH signature's inner part")
     kind, body = reader.string(), reader.string()
     reader.finish()

@@ -1,4 +1,4 @@
-"""Asking for signatures. Nothing here reads a private key: every call is one short-lived child process."""
+"""Asking for signatures: the one door. Nothing here reads a private key: each call is one short-lived child process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agent_pipeline.attestation import keys, sshsig
 from agent_pipeline.documents.envelope import Envelope
@@ -15,20 +15,35 @@ from agent_pipeline.documents.root import Key
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.documents.strict import MAX_BYTES
 from agent_pipeline.errors import SchemaError, UsageError
-from agent_pipeline.signing import child, keyfile
+from agent_pipeline.signing import boxes, child, handover, places, sources
 from agent_pipeline.signing.jobs import DsseJob, Job, SshJob
+from agent_pipeline.signing.sources import Source
 
 # An envelope carries its payload in base64, and a few hundred bytes beside it.
 MAX_PAYLOAD: Final = (MAX_BYTES - 2048) // 4 * 3
+SOCKET: Final = "SSH_AUTH_SOCK"
+
+_typed: dict[Source, int] = {}  # boxes for what was typed, by the key that it opens
+_refused: dict[Source, UsageError] = {}  # tokens that did not take a PIN: this command does not try it again
 
 
 class Signer:
-    """One private key, by the path of its OpenSSH file or, as CI has it, by its text."""
+    """One private key, by its name: see `sources`."""
 
     def __init__(self, key: str) -> None:
-        """Name the key. Nothing is opened before the first use."""
-        self._source = key if keyfile.is_text(key) else str(Path(key).expanduser().absolute())
+        """Name the key. Nothing is opened before the first use. Raises `UsageError` for what can be no name."""
+        self._source = sources.parse(key)
         self._public: Key | None = None
+
+    @property
+    def store(self) -> str:
+        """Where the key is: see `sources`."""
+        return self._source.store
+
+    @property
+    def name(self) -> str:
+        """What people call the key: never a secret."""
+        return self._source.name
 
     def public(self) -> Key:
         """Return the public half, from the `.pub` file beside the key when there is one.
@@ -43,11 +58,13 @@ class Signer:
         return self._public
 
     def _beside(self) -> Key | None:
-        if keyfile.is_text(self._source):
+        if self._source.store != sources.FILE:
             return None
+        path = self._source.at
+        places.way(path)
         try:
-            keyfile.check_file(self._source, os.stat(self._source))  # noqa: PTH116 - the pair of `os.fstat` in the child
-            line = Path(f"{self._source}.pub").read_text(encoding="utf-8")
+            places.private(path, os.stat(path))  # noqa: PTH116 - the pair of `os.fstat` in the child
+            line = Path(f"{path}.pub").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None  # the child says what is wrong with the key itself; a public half is only a shortcut
         return keys.key_from_openssh(line)
@@ -55,19 +72,20 @@ class Signer:
     def sign(self, jobs: Sequence[Job]) -> list[bytes]:
         """Return one signature for each job, each checked against the public key.
 
-        Raises `UsageError` for a key that cannot be used, `UnavailableError` when the child did not answer.
+        Raises `UsageError` for a key that cannot be used, `UnavailableError` when its store or the child did not
+        answer, `SignatureError` when what came back is no signature by that key over these bytes.
         """
-        answer = child.ask({"key": self._source, "jobs": [job.to_plain() for job in jobs]})
+        answer = _asked(self._source, [job.to_plain() for job in jobs])
         public = from_plain(Key, answer["public"])
         if self._public is not None and self._public.keyid != public.keyid:
             raise UsageError(
-                f"{self._source}.pub is not the public half of {self._source}",
-                hint=f"make it again: ssh-keygen -y -f {self._source} > {self._source}.pub",
+                f"{self.name}.pub is not the public half of {self.name}",
+                hint=f"make it again: ssh-keygen -y -f {self.name} > {self.name}.pub",
             )
-        self._public = public
         signatures = [base64.b64decode(text, validate=True) for text in answer["signatures"]]
         for job, signature in zip(jobs, signatures, strict=True):
             keys.check_signature(public, job.message(), signature, "what the signing process returned")
+        self._public = public
         return signatures
 
     def envelope(self, payload_type: str, payload: bytes) -> Envelope:
@@ -85,3 +103,23 @@ class Signer:
         """Return the armored SSH signature of a commit, as Git keeps it in the commit's header."""
         (signature,) = self.sign((SshJob(draft),))
         return sshsig.armor(signature, self.public())
+
+
+def _asked(source: Source, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    if source in _refused:
+        raise _refused[source]
+    document = {"key": source.to_plain(), "jobs": jobs, "socket": os.environ.get(SOCKET)}
+    given = None if source.store == sources.TOKEN else handover.passphrase_box()
+    if given is None and source not in _typed:
+        _typed[source] = boxes.new()
+    try:
+        return child.ask(
+            document,
+            box=_typed[source] if given is None else given,
+            given="" if given is None else handover.PASSPHRASE,
+            pass_fds=[int(source.at)] if source.store == sources.BOX else [],
+        )
+    except UsageError as error:
+        if source.store == sources.TOKEN and jobs:
+            _refused[source] = error
+        raise

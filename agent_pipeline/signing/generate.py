@@ -1,43 +1,21 @@
-"""Making keys, and listing those that are there."""
+"""Making keys."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent_pipeline.attestation import keys
 from agent_pipeline.documents.root import Key
-from agent_pipeline.signing import child
+from agent_pipeline.signing import boxes, child, handover
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
-    """A private key's path, its public half and the comment that stands beside it."""
+def generate(path: Path, comment: str, scheme: str = keys.ED25519, *, protect: bool = False) -> Key:
+    """Make a key in OpenSSH's format: `path` with mode 0600, `path`.pub beside it. Return the public half.
 
-    path: Path
-    key: Key
-    comment: str
-
-
-def generate(path: Path, comment: str) -> Key:
-    """Make an Ed25519 key in OpenSSH's format: `path` with mode 0600, `path`.pub beside it. Return the public half.
-
-    It is encrypted when AGENT_PIPELINE_KEY_PASSPHRASE is set. Raises `UsageError` when either file exists,
-    `StorageError` when they cannot be written.
+    It is encrypted when AGENT_PIPELINE_KEY_PASSPHRASE is set, or with `protect` when a passphrase is typed. Raises
+    `UsageError` when either file exists, `StorageError` when they cannot be written.
     """
-    child.ask({"generate": str(path.absolute()), "comment": comment})
+    given = handover.passphrase_box()
+    document = {"generate": str(path.absolute()), "comment": comment, "scheme": scheme, "protect": protect}
+    child.ask(document, box=boxes.new() if given is None else given, given="" if given is None else handover.PASSPHRASE)
     return keys.key_from_openssh(Path(f"{path}.pub").read_text(encoding="utf-8"))
-
-
-def list_keys(folder: Path) -> tuple[KeyFile, ...]:
-    """Return the keys of `folder` that have their public half beside them, by name; none when there is no folder.
-
-    Raises `UsageError` for a `.pub` file that is none.
-    """
-    found = []
-    for public in sorted(folder.glob("*.pub")) if folder.is_dir() else ():
-        private = public.with_suffix("")
-        if private.is_file():
-            line = public.read_text(encoding="utf-8")
-            found.append(KeyFile(private, keys.key_from_openssh(line), " ".join(line.split()[2:])))
-    return tuple(found)

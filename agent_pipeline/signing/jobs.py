@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from agent_pipeline.attestation import dsse, sshsig
 
-PASSPHRASE: Final = "AGENT_PIPELINE_KEY_PASSPHRASE"  # noqa: S105 - the variable's name
 MAX_BYTES: Final = 64 << 20
 
 

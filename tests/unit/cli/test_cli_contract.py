@@ -55,7 +55,7 @@ CONTRACT: dict[str, set[str]] = {
     "trust pin": set(),
     "trust show": set(),
     "trust add": {"--role", "--fingerprint"},
-    "keys generate": set(),
+    "keys generate": {"--scheme", "--passphrase"},
     "keys list": set(),
     "policy check": set(),
     "image build": {"--relock"},

@@ -18,7 +18,7 @@ from agent_pipeline.attestation import dsse, keys, sshsig
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import SchemaError, SignatureError, StorageError, UnavailableError, UsageError
-from agent_pipeline.signing import child, generate, jobs, keyfile
+from agent_pipeline.signing import boxes, child, generate, jobs, places
 from agent_pipeline.signing.client import MAX_PAYLOAD, Signer
 from agent_pipeline.signing.jobs import DsseJob, SshJob
 
@@ -96,7 +96,7 @@ def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
     found = list((written(tmp_path / "ada", private("ada"))).stat())
     found[4] = os.geteuid() + 1  # st_uid
     with pytest.raises(UsageError, match="another user"):
-        keyfile.check_file("ada", os.stat_result(found))
+        places.private("ada", os.stat_result(found))
 
 
 def test_a_link_does_not_hide_the_mode(tmp_path: Path) -> None:
@@ -145,8 +145,7 @@ def test_a_new_key_is_its_owner_s_alone_and_openssh_s(tmp_path: Path) -> None:
     assert shown.ok, shown.explain()
     assert keys.key_from_openssh(shown.stdout.decode()) == key
     assert Signer(str(path)).public() == key
-    (found,) = generate.list_keys(path.parent)
-    assert (found.path, found.key, found.comment) == (path, key, "ada@example.org")
+    assert Path(f"{path}.pub").read_text(encoding="ascii").split()[2] == "ada@example.org"
 
 
 def test_keys_are_never_overwritten(tmp_path: Path) -> None:
@@ -181,10 +180,6 @@ def test_keys_with_a_passphrase(tmp_path: Path) -> None:
         Signer(str(tmp_path / "key")).statement(STATEMENT)
 
 
-def test_no_keys_where_there_is_no_folder(tmp_path: Path) -> None:
-    assert generate.list_keys(tmp_path / "missing") == ()
-
-
 # The child.
 
 
@@ -207,7 +202,7 @@ def test_the_child_s_environment_is_small() -> None:
     environment = child.environment()
     shown = process.run([sys.executable, "-c", probe], env=environment).stdout
     names = set(json.loads(shown))
-    assert names <= {"HOME", PASSPHRASE, "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LC_ALL", "LC_CTYPE"}
+    assert names <= {"HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LC_ALL", "LC_CTYPE"}
 
 
 def test_the_child_cannot_be_read_by_its_neighbours_nor_leave_a_core(tmp_path: Path) -> None:
@@ -220,8 +215,8 @@ def test_the_child_cannot_be_read_by_its_neighbours_nor_leave_a_core(tmp_path: P
 
 
 def test_no_answer_is_could_not_tell() -> None:
-    with pytest.raises(UnavailableError, match="did not answer"):
-        child.ask({"jobs": []})
+    with pytest.raises(UnavailableError, match="signing process failed: KeyError"):
+        child.ask({"jobs": []}, box=boxes.new())
 
 
 def test_errors_of_the_child_carry_no_key(tmp_path: Path) -> None:
