@@ -32,6 +32,7 @@ COMMANDS = {
     "keys": ("keys:keys", "Your own keys: generate, list."),
     "policy": ("policy:policy", "Check the policy."),
     "image": ("image:image", "The sandbox images: build, list, export, import, rm."),
+    "bundle": ("bundle:bundle", "A proposal as one file: export, import, verify offline."),
     "sandbox": ("sandbox:sandbox", "The sandboxes on this machine: sweep."),
 }
 

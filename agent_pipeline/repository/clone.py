@@ -93,6 +93,13 @@ class Clone:
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise _missing(oid) from error
 
+    def raw(self, oid: str) -> bytes:
+        """Return an object's bytes as stored, whatever it is. Raises `GitError` when it is not here."""
+        try:
+            return self.objects.odb.read(oid)[1]
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise _missing(oid) from error
+
     def blob(self, oid: str) -> bytes:
         """Return a blob's content. Raises `GitError` when there is none, `SchemaError` beyond `MAX_FILE` bytes."""
         if self.size(oid) > MAX_FILE:
@@ -117,6 +124,14 @@ class Clone:
         except (KeyError, ValueError, pygit2.GitError):
             return None
         return self.size(str(entry.id)) if entry.filemode in _REGULAR else None
+
+    def file_id(self, commit: str, path: str) -> str | None:
+        """Return the object that the regular file `path` in a commit is, or None."""
+        try:
+            entry = self._commit(commit).tree[path]
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+        return str(entry.id) if entry.filemode in _REGULAR else None
 
     def submodules(self, tree: str) -> tuple[str, ...]:
         """Return the paths of all submodules in a tree, for people."""

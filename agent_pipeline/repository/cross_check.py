@@ -23,10 +23,11 @@ _TREE: Final = "040000"
 _Row = tuple[str, str, str, str, bytes]  # mode before, mode after, object before, object after, path
 
 
-def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Change]) -> None:
+def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Change], *, whole: bool = True) -> None:
     """Raise `PathError` unless Git agrees that `changes` is all that differs, and accepts the paths and new objects.
 
-    The changes put on the base must also give exactly `tree`.
+    The changes put on the base must also give exactly `tree`. Unless the repository is `whole`, it need not hold what
+    the trees name and the change does not touch.
 
     Raises `GitError` when Git cannot be asked, `StorageError` when there is no room for its temporary files.
     """
@@ -44,7 +45,7 @@ def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Chang
     try:
         with process.scratch("agent-pipeline-check-") as folder:
             _check_paths(clone, changes, folder)
-            _check_objects(clone, new, folder)
+            _check_objects(clone, new, folder, links=whole)
     except OSError as error:
         raise StorageError(
             f"no temporary files for checking a tree: {error}", hint="free some space in TMPDIR"
@@ -95,14 +96,15 @@ def _check_paths(clone: Clone, changes: Iterable[Change], folder: Path) -> None:
         raise PathError(f"Git refuses a path of the change: {done.explain()}", hint="choose another name for the file")
 
 
-def _check_objects(clone: Clone, oids: Iterable[str], folder: Path) -> None:
+def _check_objects(clone: Clone, oids: Iterable[str], folder: Path, *, links: bool) -> None:
     """Let Git's strictest check read the new objects, in a bare repository of their own that borrows the base's."""
+    strictly = ("--strict",) if links else ()
     names = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     pack = git(clone, "pack-objects", "--stdout", "--quiet", "--no-reuse-delta", stdin=names)
     bare = folder / "check.git"
     git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
     borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(clone.path / "objects")}
-    done = attempt(bare, "index-pack", "--strict", "--fsck-objects", "--stdin", stdin=pack, env=borrowed)
+    done = attempt(bare, "index-pack", *strictly, "--fsck-objects", "--stdin", stdin=pack, env=borrowed)
     if not done.ok:
         raise PathError(
             f"Git's strict check refuses the new tree: {done.explain()}", hint="make the change another way"

@@ -107,7 +107,7 @@ class Record:
         path = f"{number}/proposal.json"
         for commit in reversed(self.history()):
             if self.clone.file(commit, path) is not None:
-                found = [one for one in self.clone.parents(commit) if self.clone.message(one) == _CARRIER_MESSAGE]
+                found = [one for one in self.clone.parents(commit) if is_carrier(self.clone, one)]
                 return found[0] if found else None
         return None
 
@@ -174,6 +174,45 @@ def extend(
 def carrier(clone: Clone, base: str, tree: str) -> str:
     """Return the carrier of `tree`: an unsigned commit on `base` whose every byte follows from the two."""
     return commits.write(clone, commits.draft(clone, tree, [base], _CARRIER_MESSAGE, *_WHO, _WHEN), None)
+
+
+def is_carrier(clone: Clone, commit: str) -> bool:
+    """Return whether a commit says that it is a carrier. Whether it is one, making it again shows."""
+    return clone.message(commit) == _CARRIER_MESSAGE
+
+
+def bases(record: Record) -> frozenset[str]:
+    """Return the commits that the record's carriers were put on."""
+    parents = (parent for commit in record.history() for parent in record.clone.parents(commit))
+    carriers = {parent for parent in parents if is_carrier(record.clone, parent)}
+    return frozenset(base for one in carriers for base in record.clone.parents(one))
+
+
+def check_plain(record: Record) -> None:
+    """Raise `SchemaError` unless every step of the record is the very commit that `extend` makes.
+
+    That is: it adds files and takes none away, follows the step before, and brings at most one carrier along. Whoever
+    may push can write records by hand, and they are read all the same; none but plain ones are taken in from elsewhere.
+    """
+    held: dict[bytes, str] = {}
+    before: str | None = None
+    for commit in reversed(record.history()):
+        here = {entry.path: entry.oid for entry in entries(record.clone, record.clone.tree(commit), most=MAX_FILES)}
+        carriers = [one for one in record.clone.parents(commit) if one != before]
+        good = len(carriers) <= 1 and all(_again(record.clone, one) for one in carriers)
+        parents = [*([before] if before is not None else []), *carriers]
+        same = commits.draft(record.clone, record.clone.tree(commit), parents, _RECORD_MESSAGE, *_WHO, _WHEN)
+        if not good or held.items() - here.items() or same != record.clone.raw(commit):
+            raise SchemaError(
+                f"step {commit[:12]} of the record of {record.id} is none that this program writes",
+                hint="somebody wrote it by hand; refuse it",
+            )
+        held, before = here, commit
+
+
+def _again(clone: Clone, commit: str) -> bool:
+    parents = clone.parents(commit)
+    return len(parents) == 1 and carrier(clone, parents[0], clone.tree(commit)) == commit
 
 
 def publish(clone: Clone, updates: Sequence[RefUpdate], *, remote: str | None) -> None:

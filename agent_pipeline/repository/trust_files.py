@@ -23,6 +23,12 @@ def file_name(version: int, keyid: str) -> str:
     return f"{FOLDER}/{version}.{keyid[:8]}.dsse.json"
 
 
+def is_envelope(path: str) -> bool:
+    """Return whether `path` is where a signature's envelope over a version of the root lies."""
+    folder, _, name = path.rpartition("/")
+    return folder == FOLDER and _NAME.fullmatch(name) is not None
+
+
 def versions(clone: Clone, commit: str) -> tuple[tuple[bytes, ...], ...]:
     """Return the envelopes of every version in order, version 1 first; empty when there is no trust root.
 

@@ -22,8 +22,11 @@ from agent_pipeline.verify.verifier import verify
 from agent_pipeline.verify.vouched import so_far
 
 
-def tree_facts(clone: Clone, dossier: Dossier) -> TreeFacts:
-    """Compute from this clone's objects what the proposal changes, twice, by two implementations."""
+def tree_facts(clone: Clone, dossier: Dossier, *, whole: bool = True) -> TreeFacts:
+    """Compute from this clone's objects what the proposal changes, twice, by two implementations.
+
+    A clone that is not `whole` holds only the touched directories of both trees.
+    """
     carrier = dossier.carrier
     try:
         base_tree = clone.tree(dossier.proposal.base)
@@ -36,7 +39,7 @@ def tree_facts(clone: Clone, dossier: Dossier) -> TreeFacts:
     disagreement: str | None = None
     try:
         changes = trees.compare(clone, base_tree, result)
-        trees.cross_check(clone, base_tree, result, changes)
+        trees.cross_check(clone, base_tree, result, changes, whole=whole)
     except AgentPipelineError as error:
         disagreement = error.message
     # The carrier is made of base and tree alone, so making it again must give the very same commit.

@@ -58,7 +58,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
             "proofs": list(vouched.proofs or decision.proofs),
             "persons": len(vouched.people),
             "people": list(vouched.people),
-            "merged_as": _merged_as(desk, dossier) if merged is not None else None,
+            "merged_as": merged_as(desk, dossier) if merged is not None else None,
             "signatures": [{"what": what, "who": who} for what, who in vouched.signatures],
             "missing": list(missing) if state.word in ("proposed", "staged", "trial") else [],
             "next": next_step(state.word, dossier.name, desk.landed.root, missing, state.request.requester),
@@ -130,7 +130,7 @@ def _seen(replay: ReplayResult | None, decision: Verification, *, merged: bool) 
     return {"checks": checks, "seen_by": "ci" if replay is not None else None}
 
 
-def _merged_as(desk: Desk, dossier: Dossier) -> str | None:
+def merged_as(desk: Desk, dossier: Dossier) -> str | None:
     """Return the merge commit on the target, looked for among its last merges; None when it is further back."""
     at, line = desk.tip(dossier.proposal.target), f"Agent-Pipeline-Proposal: {dossier.name}"
     for _ in range(MERGES_LOOKED_AT):

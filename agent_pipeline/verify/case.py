@@ -100,7 +100,8 @@ class Case:
     def log(self) -> tuple[LogEntry, ...]:
         """The shared log, its chain and signatures checked."""
         value: tuple[LogEntry, ...] = self._get("log")
-        return value
+        before = self.inputs.before
+        return value if before is None else tuple(entry for entry in value if entry.index < before)
 
     def logged(self, envelope: bytes) -> int | None:
         """The index of the first entry of the log that names `envelope`, None when none does (or none can be read)."""
@@ -134,7 +135,7 @@ def read(inputs: Inputs) -> Case:
 def _names(case: Case) -> dict[str, int]:
     """Return for every envelope that the log names the first entry that does."""
     found: dict[str, int] = {}
-    for entry in case.log:
+    for entry in case.found.get("log", ()):  # what was logged later was still signed by whoever it says
         for digest in entry.envelopes:
             found.setdefault(digest, entry.index)
     return found

@@ -35,7 +35,8 @@ class Inputs:
 
     Policy, root and images are those of the anchor's branch as freshly fetched; `landed` is False when they come from a
     set-up branch that nobody has merged. `url` is the repository that is asked for, `prompts` what this installation
-    knows frozen prompts by (NAME@VERSION to SHA-256), `closures` the envelopes that claim to close the request.
+    knows frozen prompts by (NAME@VERSION to SHA-256), `closures` the envelopes that claim to close the request. With
+    `before`, it is decided as it was just before the log's entry of that index: what came later does not count.
     """
 
     request: str
@@ -55,6 +56,7 @@ class Inputs:
     now: datetime
     prompts: Mapping[str, str] = field(default_factory=dict)
     closures: tuple[bytes, ...] = ()
+    before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def staged(this: LandingCase) -> str:
     assert key is not None and owner is not None  # noqa: S101, PT018 - said above
     statements.require_role(owner, "ci")
     sshsig.verify(payload, armored, key)
-    tree, parents = _commit(payload)
+    tree, parents = commit_links(payload)
     require(tree == this.case.proposal.tree, f"the staged tree is {tree[:12]}, not {this.case.proposal.tree[:12]}")
     require(parents == [this.case.proposal.base], "the staged commit's only parent is not the base")
     line = f"Agent-Pipeline-Statement: sha256:{this.case.identity}".encode()
@@ -132,13 +132,13 @@ def staged(this: LandingCase) -> str:
     return f"tree {tree[:12]} on {this.case.proposal.base[:12]}, signed by {owner.name}"
 
 
-def _commit(payload: bytes) -> tuple[str, list[str]]:
-    """Return tree and parents of a commit object."""
+def commit_links(payload: bytes) -> tuple[str, list[str]]:
+    """Return tree and parents of a commit object. Raises `RejectedError` unless it names exactly one tree."""
     header = payload.partition(b"\n\n")[0].split(b"\n")
     fields = [line.split(b" ", 1) for line in header if line and not line.startswith(b" ")]
     values = [(item[0], item[1].decode("ascii", "backslashreplace")) for item in fields if len(item) == 2]  # noqa: PLR2004 - name and value
     trees = [value for name, value in values if name == b"tree"]
-    require(len(trees) == 1, "the staged commit does not name exactly one tree")
+    require(len(trees) == 1, "the commit does not name exactly one tree")
     return trees[0], [value for name, value in values if name == b"parent"]
 
 
@@ -231,11 +231,11 @@ def decide(landing: LandingInputs) -> Verification:
         statement=case.identity,
         verdict=verdict(checks),
         checks=checks,
-        proofs=_words(this) if verified else (),
+        proofs=words(this) if verified else (),
     )
 
 
-def _words(this: LandingCase) -> tuple[str, ...]:
+def words(this: LandingCase) -> tuple[str, ...]:
     """Return what is proven so far, whether or not it is enough."""
     needed, got = this.case.policy.landing.reviewers, len(this.approvals or ())
     review = (f"reviewed {got}/{needed}",) if needed or got else ()

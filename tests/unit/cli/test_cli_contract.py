@@ -63,6 +63,9 @@ CONTRACT: dict[str, set[str]] = {
     "image export": set(),
     "image import": set(),
     "image rm": {"--force"},
+    "bundle export": {"--force"},
+    "bundle import": set(),
+    "bundle verify": {"--root"},
     "sandbox sweep": set(),
 }
 COMMON = {"--json", "--debug", "--no-push", "--help"}

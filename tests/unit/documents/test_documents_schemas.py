@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from agent_pipeline.documents import schema
 from agent_pipeline.documents.anchor import Pins
 from agent_pipeline.documents.approval import Approval
+from agent_pipeline.documents.bundle import BundleManifest
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.images_lock import ImagesLock
@@ -28,6 +29,7 @@ from agent_pipeline.documents.verification import Verification
 FOLDER = Path(__file__).parents[3] / "schemas"
 PLAIN = [
     Approval,
+    BundleManifest,
     Closure,
     ImagesLock,
     LogEntry,

@@ -1,0 +1,69 @@
+"""A repository for objects that came from a stranger: apart from every other, gone when it is done with.
+
+It holds a few objects of a larger repository and lacks the rest. Nothing of the objects is read before Git's strictest
+check has read them, with its search for SHA-1 collisions; no remote, hook, filter or working tree is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pygit2
+
+from agent_pipeline import process
+from agent_pipeline.documents.git_object import GitObject
+from agent_pipeline.errors import GitError, SchemaError
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.git import attempt, git
+
+_TYPES: Final = {"commit": 1, "tree": 2, "blob": 3}  # gitformat-pack(5)
+
+
+@contextmanager
+def quarantined(objects: Iterable[GitObject]) -> Iterator[Clone]:
+    """Give a bare repository that holds exactly `objects` and no ref, and remove it afterwards.
+
+    Raises `SchemaError` when Git's checks refuse one, `GitError` when Git cannot be asked.
+    """
+    with process.scratch("agent-pipeline-bundle-") as folder:
+        bare = folder / "bundle.git"
+        git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
+        _take(bare, objects, "whoever made the bundle made it by hand; refuse it")
+        yield Clone(bare, None, pygit2.Repository(str(bare)))
+
+
+def admit(clone: Clone, objects: Iterable[GitObject]) -> None:
+    """Add objects to `clone` for good, once Git found everything there that they refer to. No ref moves.
+
+    Raises `SchemaError` when something that they need is neither among them nor in the clone.
+    """
+    _take(clone, objects, "fetch first: what the proposal was made on may be missing here", "--strict")
+
+
+def _take(where: Clone | Path, objects: Iterable[GitObject], hint: str, *more: str) -> None:
+    done = attempt(where, "index-pack", *more, "--fsck-objects", "--stdin", stdin=pack(objects))
+    if done.timed_out:
+        raise GitError(f"Git did not look at the bundle's objects: {done.explain()}", hint="try again")
+    if not done.ok:
+        raise SchemaError(f"Git's checks refuse an object of the bundle: {done.explain()}", hint=hint)
+
+
+def pack(objects: Iterable[GitObject]) -> bytes:
+    """Return a pack (gitformat-pack(5), version 2) of whole objects, each once."""
+    body = []
+    for one in objects:
+        size = len(one.content)
+        head = bytearray([_TYPES[one.kind] << 4 | size & 15])
+        size >>= 4
+        while size:
+            head[-1] |= 0x80
+            head.append(size & 0x7F)
+            size >>= 7
+        body += [bytes(head), zlib.compress(one.content, 1)]
+    data = b"".join([b"PACK", (2).to_bytes(4, "big"), (len(body) // 2).to_bytes(4, "big"), *body])
+    return data + hashlib.sha1(data, usedforsecurity=False).digest()
