@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from agent_pipeline.attestation import dsse, keys
@@ -24,14 +24,16 @@ from agent_pipeline.errors import SchemaError, SignatureError, UsageError
 ROOT: Final = "root"
 REVIEWER: Final = "reviewer"
 MAX_VERSIONS: Final = 1000
+WARNED_BEFORE: Final = timedelta(days=30)
 
 
-def load_root(versions: Sequence[Sequence[bytes]], *, pin: str, now: datetime) -> TrustRoot:
+def load_root(versions: Sequence[Sequence[bytes]], *, pin: str, now: datetime | None) -> TrustRoot:
     """Return the newest version of the trust root; `versions[i]` are all envelopes of version i + 1.
 
-    `pin` is the SHA-256 of the first version's payload, with or without `sha256:`. Raises `SignatureError` when any
-    link does not hold or the newest version has expired at `now`, `SchemaError` for a form that is wrong, `UsageError`
-    for a pin that is no digest.
+    `now` None asks not whether it has expired: one that has can still be renewed, and do nothing else. `pin` is the
+    SHA-256 of the first version's payload, with or without `sha256:`. Raises `SignatureError` when any link does not
+    hold or the newest version has expired at `now`, `SchemaError` for a form that is wrong, `UsageError` for a pin that
+    is no digest.
     """
     match = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", pin)
     if match is None:
@@ -44,7 +46,8 @@ def load_root(versions: Sequence[Sequence[bytes]], *, pin: str, now: datetime) -
     for number, envelopes in enumerate(versions, 1):
         current = _next(current, number, envelopes, match[1])
     assert current is not None  # noqa: S101 - there is at least one version
-    check_expiry(current, now)
+    if now is not None:
+        check_expiry(current, now)
     return current
 
 
@@ -164,8 +167,20 @@ def check_expiry(root: TrustRoot, now: datetime) -> None:
     if now >= moments.parse(root.expires):
         raise SignatureError(
             f"version {root.version} of the trust root expired at {root.expires}",
-            hint="a person with the role root signs the next version",
+            hint="a person with the role root renews it: agent-pipeline trust sign --renew",
         )
+
+
+def expiry_warning(root: TrustRoot, now: datetime) -> str | None:
+    """Return what to say when `root` expires within 30 days of `now`, else None. After that nothing works any more."""
+    left = moments.parse(root.expires) - now
+    if left > WARNED_BEFORE:
+        return None
+    days = max(left.days, 0)
+    return (
+        f"the trust root expires on {root.expires} ({days} days left), and nothing lands after that: somebody with "
+        "the role root runs `agent-pipeline trust sign --renew`"
+    )
 
 
 def signers(judge: TrustRoot, envelopes: Iterable[Envelope], other: TrustRoot | None = None) -> frozenset[str]:

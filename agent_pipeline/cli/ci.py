@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from agent_pipeline import clock, pipeline
+from agent_pipeline.audit import endings
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
@@ -51,6 +52,9 @@ def _note_what_was_taken_back(desk: Desk, role: str) -> None:
     """Put rejections and closures into the log, where nobody who may push can take them back again."""
     hand = hands.need(desk.config, desk.clone, desk.landed.root, role)
     logged = desks.log_entries(desk)
+    for ending in endings.unlogged(desk.landed.root, logged):  # of versions that landed by a pull request
+        marks.note_ending(desk, hand, ending, clock.now())
+        desk.tell(f"log: keys of {', '.join(ending.names)} {ending.event}")
     for record in records.all_records(desk.clone, desk.remote):
         try:
             for mark in marks.unlogged(record, logged, desk.landed.root):

@@ -18,10 +18,13 @@ from agent_pipeline.repository.records import Record
 from agent_pipeline.verify.log import check_log
 
 
-def here(out: Output, *, push: bool = True) -> Desk:
-    """Open the clone around the current directory with the rules in force; fetches unless told to stay local."""
+def here(out: Output, *, push: bool = True, expired: bool = False) -> Desk:
+    """Open the clone around the current directory with the rules in force; fetches unless told to stay local.
+
+    `expired` takes a trust root that has expired, for those who look at it or renew it.
+    """
     clone = Clone.discover(Path.cwd())
-    return open_desk(clone, configuration.load(), out.talk, clock.now(), push=push)
+    return open_desk(clone, configuration.load(), out.talk, None if expired else clock.now(), push=push)
 
 
 def find_record(desk: Desk, name: str) -> tuple[Record, int | None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
+from agent_pipeline.attestation import trust
 from agent_pipeline.cli import dependencies
 from agent_pipeline.cli.options import NO, YES, command
 from agent_pipeline.cli.output import Output
@@ -191,4 +192,8 @@ def _repository(config: Config) -> Finding:
     except AgentPipelineError as error:
         return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
     word = "on trial" if desk.landed.trial else "set up"
-    return Finding("repository", ok=True, said=f"{word}; trust root version {desk.landed.root.version}", needed=False)
+    said = f"{word}; trust root version {desk.landed.root.version}, until {desk.landed.root.expires}"
+    warning = trust.expiry_warning(desk.landed.root, clock.now())
+    if warning is not None:
+        return Finding("repository", ok=False, said=warning, mend="agent-pipeline trust sign --renew", needed=False)
+    return Finding("repository", ok=True, said=said, needed=False)

@@ -24,7 +24,7 @@ from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import GitError, SchemaError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.repository import anchor as anchors
-from agent_pipeline.repository import remotes
+from agent_pipeline.repository import remotes, seen_roots
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.records import LOG
 from agent_pipeline.repository.trust_files import FOLDER, versions
@@ -66,16 +66,20 @@ class Desk:
         return self.clone.ref(remotes.tracking(self.remote, branch))
 
 
-def open_desk(clone: Clone, config: Config, tell: Callable[[str], None], now: datetime, *, push: bool = True) -> Desk:
+def open_desk(
+    clone: Clone, config: Config, tell: Callable[[str], None], now: datetime | None, *, push: bool = True
+) -> Desk:
     """Fetch, find the anchor, and load the rules in force. Without `push` nothing is fetched and the work stays local.
 
-    Raises `UsageError` when nothing is pinned or set up.
+    `now` None takes a trust root that has expired too: for looking at it and renewing it. Raises `UsageError` when
+    nothing is pinned or set up, `SignatureError` for a trust root that does not hold or was rewound.
     """
     remote = clone.remote()
     left_out = remotes.fetch(clone, remote) if remote is not None and push else ()
     anchor = anchors.find(clone, remote, config)
     _check_left_out(left_out, anchor, tell)
     rules = load(clone, remote, anchor, now)
+    seen_roots.check(config, rules.anchor, rules.root_versions, rules.commit, tell)
     return Desk(clone, remote if push else None, anchors.url_of(clone, remote), config, rules, tell)
 
 
@@ -90,7 +94,7 @@ def _check_left_out(refs: tuple[str, ...], anchor: Anchor, tell: Callable[[str],
         tell(f"{visible(ref)}: left out: Git's checks refuse what it points to")
 
 
-def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime) -> Landed:
+def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime | None) -> Landed:
     """Load the rules of the anchor's branch. Raises `UsageError` when it has none, `SignatureError` for a bad root."""
     for branch, trial in ((anchor.branch, False), (SETUP_BRANCH, True)):
         commit = clone.ref(remotes.tracking(remote, branch))
@@ -112,7 +116,7 @@ def _named(where: str) -> Iterator[None]:
         raise SchemaError(f"{where}: {error.message}", hint=hint) from error
 
 
-def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime, *, trial: bool) -> Landed:
+def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime | None, *, trial: bool) -> Landed:
     policy_bytes, images = clone.file(commit, POLICY_PATH), clone.file(commit, IMAGES_PATH)
     if policy_bytes is None or images is None:
         raise UsageError(f"{commit[:12]} lacks {IMAGES_PATH}", hint="restore it from the commit that `init` made")

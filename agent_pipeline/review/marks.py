@@ -13,6 +13,7 @@ from agent_pipeline import clock
 from agent_pipeline.attestation import statements
 from agent_pipeline.audit import entries, high_water
 from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit.endings import Ending
 from agent_pipeline.documents import approval, strict
 from agent_pipeline.documents.approval import REJECTED, Approval
 from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
@@ -67,6 +68,15 @@ def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
             detail = f"by {said.reviewer}: {said.reason or 'no reason given'}"[:1000]
             found.append(Mark("rejected", record.id, strict.sha256(data), detail, number, said.proposal, said.reviewer))
     return found
+
+
+def note_ending(desk: Desk, hand: Hand, ending: Ending, now: datetime) -> None:
+    """Append what the trust root says of the end of some keys. Raises `StaleError` as `note` does."""
+    log = audit_log.read(desk.clone, desk.remote)
+    high_water.check(desk, log)
+    check_log(log.envelopes, desk.landed.root)
+    entry = entries.entry_of_ending(log, desk.landed.root, ending, now)
+    entries.publish(desk, [], entries.append(desk, log, entry, hand.signer.statement))
 
 
 def note(desk: Desk, hand: Hand, mark: Mark, now: datetime) -> None:

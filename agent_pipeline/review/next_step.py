@@ -17,7 +17,7 @@ _ENDED = {
 
 def holders(root: TrustRoot, role: str, but: str = "") -> str:
     """Return the people who hold `role`, for a sentence; without `but` where somebody else holds it too."""
-    names = [person.name for person in root.people if role in person.roles]
+    names = [person.name for person in root.people if role in person.roles and person.keys]
     names = [name for name in names if name != but] or names
     return " or ".join(names) if names else f"nobody yet (`agent-pipeline trust add NAME --role {role}`)"
 

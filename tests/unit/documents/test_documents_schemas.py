@@ -23,6 +23,7 @@ from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.proposal import Change, Proposal
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.request import Request
+from agent_pipeline.documents.seen_root import SeenRoot
 from agent_pipeline.documents.submission import Submission
 from agent_pipeline.documents.verification import Verification
 
@@ -39,6 +40,7 @@ PLAIN = [
     Proposal,
     ReplayResult,
     Request,
+    SeenRoot,
     Submission,
     Verification,
 ]

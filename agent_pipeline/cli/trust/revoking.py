@@ -1,0 +1,96 @@
+"""`trust revoke`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agent_pipeline import clock
+from agent_pipeline.attestation import drafts, keys
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli.options import command
+from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.trust.carrying_out import LIFE, Change, carry_out
+from agent_pipeline.cli.trust.naming import find_key
+from agent_pipeline.documents.root import Key
+from agent_pipeline.errors import UsageError
+from agent_pipeline.repository.landed import Desk
+from agent_pipeline.review import signed_by
+
+
+@command("agent-pipeline trust revoke SHA256:... --since 17 --dry-run", network=True)
+@click.argument("key", metavar="KEY|FINGERPRINT")
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    metavar="INDEX",
+    help="The first entry of the log that may be the thief's; without it only what comes from now on is void.",
+)
+@click.option("--dry-run", is_flag=True, help="Only list what the key signed and what would change.")
+def revoke(
+    out: Output,
+    key: str,
+    since: int | None,
+    dry_run: bool,  # noqa: FBT001 - click's
+    *,
+    push: bool,
+) -> None:
+    """Void what a stolen key signs, from an entry of the log on, and list what it ever signed."""
+    desk = desks.here(out, push=push)
+    found = find_key(desk.landed.root, key)
+    log = audit_log.read(desk.clone, desk.remote)
+    if since is not None and since > len(log.entries):
+        raise UsageError(
+            f"the log has {len(log.entries)} entries: nothing has the index {since} yet",
+            hint="leave --since out to void only what comes from now on",
+        )
+    first = len(log.entries) if since is None else since
+    root = drafts.revoke(desk.landed.root, found.keyid, since=first, expires=clock.now() + LIFE)
+    signed = _signed(desk, log, found, first)
+    _tell(out, signed, first)
+    said = f"Revoke {found.owner}'s key {keys.fingerprint(found)} from entry {first} of the log on"
+    carry_out(out, desk, Change(root, said, {"keyid": found.keyid, "since": first} | signed), dry_run=dry_run)
+
+
+def _signed(desk: Desk, log: audit_log.Log, key: Key, since: int) -> dict[str, Any]:
+    """Return what the key signed, in the records and in the log, and what of it would be void."""
+    touched = signed_by.touched(desk, key, desks.log_entries(desk))
+    return {
+        "proposals": [
+            {
+                "name": row.name,
+                "state": row.state,
+                "signed": [
+                    {"what": mark.what, "logged": mark.logged, "void": mark.logged is None or mark.logged >= since}
+                    for mark in row.marks
+                ],
+                "command": row.command,
+            }
+            for row in touched
+        ],
+        "entries": [
+            {"index": row.index, "event": row.event, "request": row.request, "void": row.index >= since}
+            for row in signed_by.entries_by(log, key)
+        ],
+    }
+
+
+def _tell(out: Output, signed: dict[str, Any], since: int) -> None:
+    """Say it for a person: one line for each proposal, and the command that takes it back."""
+    out.talk(f"signed by this key ({len(signed['proposals'])} proposals, {len(signed['entries'])} entries of the log):")
+    for row in signed["proposals"]:
+        marks = [f"{mark['what']} ({_place(mark)})" for mark in row["signed"]]
+        out.talk(f"  {row['name']}  {row['state']}: {', '.join(marks)}")
+        if row["command"]:
+            out.talk(f"      to take it back: {row['command']}")
+    for entry in signed["entries"]:
+        about = f" of {entry['request']}" if entry["request"] else ""
+        out.talk(f"  entry {entry['index']}: {entry['event']}{about}{', void from now on' if entry['void'] else ''}")
+    out.talk(f"what the log has below entry {since} goes on to count; everything else by this key is void")
+
+
+def _place(mark: dict[str, Any]) -> str:
+    place = "never logged" if mark["logged"] is None else f"entry {mark['logged']}"
+    return f"{place}, void from now on" if mark["void"] else place
