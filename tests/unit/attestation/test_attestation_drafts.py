@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.trust import NOW, ended, public, root_of, seal_root
 
@@ -302,6 +302,7 @@ def step(root: TrustRoot, what: str, name: str, key: str, roles: list[str], at: 
     return drafts.renew(root, expires=LATER, threshold=at)
 
 
+@settings(deadline=None, max_examples=60)
 @given(STEPS)
 def test_whatever_is_drafted_is_a_chain_that_loads_or_our_own_error(
     steps: list[tuple[str, str, str, list[str], int]],
