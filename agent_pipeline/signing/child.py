@@ -12,7 +12,7 @@ from typing import Any, Final
 import agent_pipeline
 from agent_pipeline import errors, process
 from agent_pipeline.signing import terminal
-from agent_pipeline.signing.unlock import ASK_SECONDS, ASKPASS, DISPLAY
+from agent_pipeline.signing.unlock import ASK_SECONDS, ASKPASS, DISPLAY, WrongPinError
 
 _SECONDS: Final = 60
 _ROOM: Final = "agent_pipeline.signing"
@@ -47,7 +47,8 @@ def ask(document: dict[str, Any], *, box: int, given: str = "", pass_fds: Sequen
         # What it said on stderr stays unsaid: a module of a token may write anything there.
         raise errors.UnavailableError(f"the signing process did not answer: it {ended}") from error
     if "error" in answer:
-        kind = getattr(errors, str(answer["kind"]), errors.UnavailableError)
+        kind = vars(errors).get(answer["kind"], errors.UnavailableError)
+        kind = WrongPinError if answer["kind"] == WrongPinError.__name__ else kind
         raise kind(answer["error"], hint=answer["hint"])
     return answer
 

@@ -18,13 +18,14 @@ from agent_pipeline.errors import SchemaError, UsageError
 from agent_pipeline.signing import boxes, child, handover, places, sources
 from agent_pipeline.signing.jobs import DsseJob, Job, SshJob
 from agent_pipeline.signing.sources import Source
+from agent_pipeline.signing.unlock import WrongPinError
 
 # An envelope carries its payload in base64, and a few hundred bytes beside it.
 MAX_PAYLOAD: Final = (MAX_BYTES - 2048) // 4 * 3
 SOCKET: Final = "SSH_AUTH_SOCK"
 
 _typed: dict[Source, int] = {}  # boxes for what was typed, by the key that it opens
-_refused: dict[Source, UsageError] = {}  # tokens that did not take a PIN: this command does not try it again
+_refused: dict[Source, WrongPinError] = {}  # tokens that did not take a PIN: this command does not try it again
 
 
 class Signer:
@@ -119,7 +120,6 @@ def _asked(source: Source, jobs: list[dict[str, Any]]) -> dict[str, Any]:
             given="" if given is None else handover.PASSPHRASE,
             pass_fds=[int(source.at)] if source.store == sources.BOX else [],
         )
-    except UsageError as error:
-        if source.store == sources.TOKEN and jobs:
-            _refused[source] = error
+    except WrongPinError as error:
+        _refused[source] = error
         raise

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pkcs11
@@ -25,21 +26,29 @@ from agent_pipeline.documents.root import Key
 from agent_pipeline.errors import AgentPipelineError, SignatureError, UnavailableError, UsageError
 from agent_pipeline.signing import keyfile, places
 from agent_pipeline.signing.pkcs11_uri import Uri
-from agent_pipeline.signing.unlock import Unlock
+from agent_pipeline.signing.unlock import Unlock, WrongPinError
 
 _P256: Final = bytes.fromhex("06082a8648ce3d030107")  # DER of the object identifier
 _ED25519: Final = (bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519")  # the identifier; the name of PKCS #11 v3.0
-_POINTS: Final = {keys.P256: 65, keys.ED25519: 32}
+_P256_SIZE, _ED25519_SIZE = 65, 32  # of a point
+
+
+@dataclass(frozen=True, slots=True)
+class _Public:
+    """A public key as a token has it."""
+
+    id: bytes
+    label: str
+    key: Key
 
 
 class TokenKey:
     """One key pair on a token that is there. The private half is looked for, and a PIN asked, when it has to sign."""
 
-    def __init__(self, token: Any, public: Any, uri: Uri, unlock: Unlock) -> None:  # noqa: ANN401 - the library's objects
-        """Speak of `public`, an object of `token`."""
+    def __init__(self, token: Any, public: _Public, uri: Uri, unlock: Unlock) -> None:  # noqa: ANN401 - the library's
+        """Speak of `public`, which is on `token`."""
         self._token, self._uri, self._unlock = token, uri, unlock
-        self._id = bytes(public[Attribute.ID])
-        self.public = _public(public)
+        self._id, self.public = public.id, public.key
         self._session: Any = None
         self._pin = ""
 
@@ -74,7 +83,7 @@ class TokenKey:
             self._pin = secret.decode("utf-8")
             session = self._token.open(user_pin=self._pin)
         except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange, UnicodeDecodeError) as error:
-            raise UsageError(
+            raise WrongPinError(
                 f"the PIN for the token {label} is wrong", hint="it was tried once; a few more lock the token"
             ) from error
         except pkcs11.PinLocked as error:
@@ -101,20 +110,21 @@ def open_key(uri: Uri, unlock: Unlock) -> TokenKey:
 
 def listed(module: str) -> tuple[tuple[Uri, Key], ...]:
     """Return the Ed25519 and P-256 public keys on all tokens of `module`, each with the URI that names it alone."""
-    found = []
     with _understood():
-        for token in _tokens(Uri(module=module)):
-            for public in _publics(token, Uri()):
-                with contextlib.suppress(SignatureError):
-                    name = Uri(
-                        token=token.label or None,
-                        serial=token.serial.decode("utf-8", "replace") or None,
-                        object=public.label or None,
-                        id=bytes(public[Attribute.ID]) or None,
-                        module=module,
-                    )
-                    found.append((name, _public(public)))
-    return tuple(found)
+        return tuple(
+            (
+                Uri(
+                    token=token.label or None,
+                    serial=token.serial.decode("utf-8", "replace") or None,
+                    object=public.label or None,
+                    id=public.id or None,
+                    module=module,
+                ),
+                public.key,
+            )
+            for token in _tokens(Uri(module=module))
+            for public in _publics(token, Uri())
+        )
 
 
 def _tokens(uri: Uri) -> Iterator[Any]:
@@ -135,28 +145,31 @@ def _tokens(uri: Uri) -> Iterator[Any]:
             yield token
 
 
-def _publics(token: Any, uri: Uri) -> list[Any]:  # noqa: ANN401 - the library's objects
+def _publics(token: Any, uri: Uri) -> list[_Public]:  # noqa: ANN401 - the library's object
     """Return the public keys of our schemes on a token, readable without a PIN, that `uri` does not exclude."""
     wanted: dict[Any, Any] = {Attribute.CLASS: ObjectClass.PUBLIC_KEY}
     wanted |= {} if uri.object is None else {Attribute.LABEL: uri.object}
     wanted |= {} if uri.id is None else {Attribute.ID: uri.id}
+    found = []
     with token.open() as session:
-        found = list(session.get_objects(wanted))
-        return [public for public in found if public.key_type in (KeyType.EC, KeyType.EC_EDWARDS) and _scheme(public)]
+        for public in session.get_objects(wanted):
+            if public.key_type in (KeyType.EC, KeyType.EC_EDWARDS):
+                with contextlib.suppress(SignatureError):  # weak, or of another curve
+                    key = _key(bytes(public[Attribute.EC_PARAMS]), bytes(public[Attribute.EC_POINT]))
+                    found.append(_Public(bytes(public[Attribute.ID]), public.label or "", key))
+    return found
 
 
-def _scheme(public: Any) -> str | None:  # noqa: ANN401 - the library's object
-    parameters = bytes(public[Attribute.EC_PARAMS])
-    return keys.P256 if parameters == _P256 else keys.ED25519 if parameters in _ED25519 else None
-
-
-def _public(public: Any) -> Key:  # noqa: ANN401 - the library's object
-    scheme = _scheme(public) or ""
-    point, size = bytes(public[Attribute.EC_POINT]), _POINTS[scheme]
+def _key(parameters: bytes, point: bytes) -> Key:
+    """Return the key of a curve and a point on it. Raises `SignatureError` for those that are not accepted."""
+    ed25519 = parameters in _ED25519
+    size = _ED25519_SIZE if ed25519 else _P256_SIZE
+    if not ed25519 and parameters != _P256:
+        raise SignatureError("the key on the token is on another curve")
     if len(point) == size + 2 and point[:2] == bytes([4, size]):  # the OCTET STRING of the standard; some give it bare
         point = point[2:]
     try:
-        if scheme == keys.ED25519:
+        if ed25519:
             return keys.key_from_public(Ed25519PublicKey.from_public_bytes(point))
         return keys.key_from_public(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point))
     except ValueError as error:

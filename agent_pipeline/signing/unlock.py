@@ -20,6 +20,10 @@ ASK_SECONDS: Final = 240
 _LONGEST: Final = 1024
 
 
+class WrongPinError(UsageError):
+    """A token did not take a PIN: whoever tries again spends one of the few tries that it allows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unlock:
     """How a secret may be had. `box` and `terminal` are descriptors; `given` says who filled the box beforehand."""
