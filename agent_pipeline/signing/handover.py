@@ -36,8 +36,8 @@ def take_secrets() -> None:
     """
     key, passphrase = os.environ.get(KEY, ""), os.environ.get(PASSPHRASE, "")
     if not is_text(key) and not passphrase:
-        for handle in _boxes():
-            os.set_inheritable(handle, False)  # noqa: FBT003 - the library's own form
+        for box in _boxes():
+            os.set_inheritable(box, False)  # noqa: FBT003 - the library's own form
         return
     environment = {name: value for name, value in os.environ.items() if name != PASSPHRASE}
     if is_text(key):
@@ -51,7 +51,7 @@ def passphrase_box() -> int | None:
     """Return a box with the passphrase that the environment gave, or None."""
     if os.environ.get(PASSPHRASE):  # the program was started as a library: the environment is the caller's own
         return _kept(os.environ[PASSPHRASE])
-    return _handle(os.environ.get(_PASSPHRASE_BOX, ""))
+    return handle(os.environ.get(_PASSPHRASE_BOX, ""))
 
 
 @lru_cache(maxsize=8)
@@ -60,15 +60,16 @@ def _kept(text: str) -> int:
 
 
 def _handed(text: str) -> int:
-    handle = boxes.new(text.encode(errors="surrogateescape"))
-    os.set_inheritable(handle, True)  # noqa: FBT003 - the library's own form
-    return handle
+    box = boxes.new(text.encode(errors="surrogateescape"))
+    os.set_inheritable(box, True)  # noqa: FBT003 - the library's own form
+    return box
 
 
 def _boxes() -> list[int]:
     texts = (os.environ.get(KEY, "").removeprefix(BOX), os.environ.get(_PASSPHRASE_BOX, ""))
-    return [handle for handle in map(_handle, texts) if handle is not None]
+    return [box for box in map(handle, texts) if box is not None]
 
 
-def _handle(text: str) -> int | None:
+def handle(text: str) -> int | None:
+    """Return the descriptor of the box that `text` names, or None when it names none."""
     return int(text) if text.isdecimal() and len(text) < 8 and boxes.is_box(int(text)) else None  # noqa: PLR2004

@@ -45,7 +45,7 @@ def parse(text: str) -> Source:
         return Source(BOX, str(boxes.new(text.strip().encode(errors="surrogateescape") + b"\n")))
     if text.startswith(handover.BOX):
         at = text.removeprefix(handover.BOX)
-        if not at.isdecimal() or not boxes.is_box(int(at)):
+        if handover.handle(at) is None:
             raise UsageError(f"{text[:20]!a} names no key", hint="give a path, agent:SHA256:..., or pkcs11:...")
         return Source(BOX, at)
     if text.startswith(AGENT):
