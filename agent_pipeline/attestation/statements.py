@@ -60,15 +60,28 @@ def require_role(person: Person, *roles: str) -> None:
         )
 
 
+def opened(data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
+    """Return the statement in the envelope `data` once anybody of `root` is known to have signed it.
+
+    Whether he may say such a thing is `require`'s question. `at` is as for `signer`. Raises `SchemaError`, `SignatureError`.
+    """
+    envelope = Envelope.from_json(data)
+    person = signer(envelope, root, at=at)
+    return Signed(Statement.from_json(envelope.payload), person, envelope.keyid, strict.sha256(data))
+
+
+def require(signed: Signed, predicate_type: str, *roles: str) -> None:
+    """Raise `SignatureError` unless this is of `predicate_type`, by somebody with one of `roles`."""
+    require_role(signed.person, *roles)
+    if signed.statement.predicate_type != predicate_type:
+        raise SignatureError(f"this is {signed.statement.predicate_type[:80]!r}, not {predicate_type!r}")
+
+
 def read(data: bytes, root: TrustRoot, predicate_type: str, *roles: str, at: int | None = None) -> Signed:
     """Return the statement in the envelope `data` once somebody with one of `roles` is known to have signed it.
 
     `at` is where the shared log has it, as for `signer`. Raises `SchemaError`, `SignatureError`.
     """
-    envelope = Envelope.from_json(data)
-    person = signer(envelope, root, at=at)
-    require_role(person, *roles)
-    statement = Statement.from_json(envelope.payload)
-    if statement.predicate_type != predicate_type:
-        raise SignatureError(f"this is {statement.predicate_type[:80]!r}, not {predicate_type!r}")
-    return Signed(statement, person, envelope.keyid, strict.sha256(data))
+    signed = opened(data, root, at=at)
+    require(signed, predicate_type, *roles)
+    return signed

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.documents.proposal import SUBJECT
 from agent_pipeline.documents.statement import Statement
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/approval/v1"
@@ -34,11 +35,11 @@ class Approval(Document):
 
     def to_statement(self, manifest_sha256: str) -> Statement:
         """Return the in-toto statement about the manifest with that SHA-256, which the reviewer signs."""
-        return Statement("proposal.json", manifest_sha256, PREDICATE_TYPE, self.to_dict())
+        return Statement(SUBJECT, manifest_sha256, PREDICATE_TYPE, self.to_dict())
 
     @classmethod
     def from_statement(cls, statement: Statement) -> Approval:
         """Read what `to_statement` writes. Raises `SchemaError`."""
         approval = cls.from_dict(statement.predicate)
-        statement.require(approval.to_statement(statement.sha256), "the approval")
+        statement.require_about(SUBJECT, statement.sha256, PREDICATE_TYPE, "the approval")
         return approval

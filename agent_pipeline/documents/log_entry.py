@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from agent_pipeline.documents import strict
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.statement import Statement
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/log-entry/v1"
+SUBJECT = "log-entry.json"
 FIRST_PREVIOUS = "0" * 64
 EVENTS = ("admitted", "approved", "rejected", "merged", "reverted", "revoked", "retired", "stopped", "closed")
 # A key was taken for stolen, or gave up roles in good order: what the trust root says, put in the log's order.
@@ -45,11 +47,13 @@ class LogEntry(Document):
 
     def to_statement(self) -> Statement:
         """Return the in-toto statement that CI signs; its subject is the entry itself."""
-        return Statement("log-entry.json", self.digest(), PREDICATE_TYPE, self.to_dict())
+        value = self.to_dict()
+        return Statement(SUBJECT, strict.sha256(strict.canonical(value)), PREDICATE_TYPE, value)
 
     @classmethod
     def from_statement(cls, statement: Statement) -> LogEntry:
         """Read what `to_statement` writes. Raises `SchemaError`."""
         entry = cls.from_dict(statement.predicate)
-        statement.require(entry.to_statement(), "the log entry")
+        digest = strict.sha256(strict.canonical(statement.predicate))
+        statement.require_about(SUBJECT, digest, PREDICATE_TYPE, "the log entry")
         return entry

@@ -12,6 +12,7 @@ from typing import ClassVar
 from agent_pipeline.documents.form import Document
 
 MEDIA_TYPE = "application/vnd.agent-pipeline.proposal+json"
+SUBJECT = "proposal.json"  # as statements name it
 PUT, DELETE = "put", "delete"
 
 

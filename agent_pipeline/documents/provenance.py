@@ -115,7 +115,12 @@ class Provenance:
 
     def to_statement(self, manifest_sha256: str) -> Statement:
         """Return the in-toto statement about the manifest with that SHA-256. Raises `SchemaError`."""
-        predicate = {
+        predicate = self._predicate()
+        schema.validate(self.STEM, predicate)
+        return Statement(proposal.SUBJECT, manifest_sha256, PREDICATE_TYPE, predicate)
+
+    def _predicate(self) -> dict[str, Any]:
+        return {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": self._external(),
@@ -124,8 +129,6 @@ class Provenance:
             },
             "runDetails": self._details(),
         }
-        schema.validate(self.STEM, predicate)
-        return Statement("proposal.json", manifest_sha256, PREDICATE_TYPE, predicate)
 
     def _external(self) -> dict[str, Any]:
         value: dict[str, Any] = {
@@ -246,5 +249,6 @@ class Provenance:
             command=None if command is None else from_plain(Command, command),
             recording=external["recording"]["sha256"] if "recording" in external else None,
         )
-        statement.require(provenance.to_statement(statement.sha256), "the provenance")
+        again = Statement(proposal.SUBJECT, statement.sha256, PREDICATE_TYPE, provenance._predicate())
+        statement.require(again, "the provenance")
         return provenance

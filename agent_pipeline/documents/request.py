@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
+from agent_pipeline.documents import strict
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.statement import Statement
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/request/v1"
+SUBJECT = "request.json"
 KINDS = ("fix", "feature", "refactor", "tests", "deps", "docs")
 
 
@@ -58,16 +59,22 @@ class Request(Document):
     @property
     def id(self) -> str:
         """The request's id: 16 base32 characters of the SHA-256 of the canonical document."""
-        digest = hashlib.sha256(self.to_json()).digest()
-        return base64.b32encode(digest).decode("ascii").lower()[:16]
+        return id_of(self.digest())
 
     def to_statement(self) -> Statement:
         """Return the in-toto statement that the requester signs; its subject is the request itself."""
-        return Statement("request.json", self.digest(), PREDICATE_TYPE, self.to_dict())
+        value = self.to_dict()
+        return Statement(SUBJECT, strict.sha256(strict.canonical(value)), PREDICATE_TYPE, value)
 
     @classmethod
     def from_statement(cls, statement: Statement) -> Request:
         """Read what `to_statement` writes. Raises `SchemaError`."""
         request = cls.from_dict(statement.predicate)
-        statement.require(request.to_statement(), "the request")
+        digest = strict.sha256(strict.canonical(statement.predicate))
+        statement.require_about(SUBJECT, digest, PREDICATE_TYPE, "the request")
         return request
+
+
+def id_of(digest: str) -> str:
+    """Return the id of the request whose canonical document has the SHA-256 `digest` (hexadecimal)."""
+    return base64.b32encode(bytes.fromhex(digest)).decode("ascii").lower()[:16]

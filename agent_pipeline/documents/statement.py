@@ -46,13 +46,20 @@ class Statement:
         schema.validate("statement", value)
         subject = value["subject"][0]
         statement = cls(subject["name"], subject["digest"]["sha256"], value["predicateType"], value["predicate"])
-        if strict.canonical(value) != data:
+        if not strict.is_canonical(data, value):
             raise SchemaError("the statement is not in canonical form (RFC 8785)")
         return statement
 
     def digest(self) -> str:
         """Return the SHA-256 of the canonical bytes: for provenance, the proposal's identity."""
         return strict.sha256(self.to_json())
+
+    def require_about(self, subject: str, sha256: str, predicate_type: str, what: str) -> None:
+        """Raise `SchemaError` unless this says what it says of that subject, by that type.
+
+        For statements whose predicate is a whole document, which says nothing twice.
+        """
+        self.require(Statement(subject, sha256, predicate_type, self.predicate), what)
 
     def require(self, expected: Statement, what: str) -> None:
         """Raise `SchemaError` unless this is `expected`, which a reader made again from what it had read.

@@ -24,6 +24,9 @@ MAX_INTEGER: Final = (1 << 53) - 1
 # last backslash included: otherwise each further quote would be tried to the end again.
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
+# Half of a surrogate pair can only come out of an escape: UTF-8 has none.
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_PLAIN: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":"))
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -32,6 +35,16 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, RecursionError, UnicodeError) as error:
         raise SchemaError(f"this value has no canonical JSON form: {error}") from error
+
+
+def is_canonical(data: bytes, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether `data`, out of which `parse` read `value`, is the RFC 8785 form of it.
+
+    Python's own writer differs from RFC 8785 in numbers that `parse` refuses and in the order of names outside ASCII.
+    """
+    if data.isascii():
+        return _PLAIN.encode(value).encode("utf-8") == data
+    return canonical(value) == data
 
 
 def sha256(data: bytes) -> str:
@@ -52,7 +65,8 @@ def parse(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:  # noqa
             parse_float=_no_fraction,
             parse_constant=_no_constant,
         )
-        _no_surrogates(value)
+        if _SURROGATE.search(data):
+            _no_surrogates(value)
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"{what} is not strict JSON: {error}") from error
     return value

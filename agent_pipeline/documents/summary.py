@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 from agent_pipeline.documents import schema
 from agent_pipeline.documents.form import from_plain, to_plain
+from agent_pipeline.documents.proposal import SUBJECT
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.verification import Check
 
@@ -46,10 +47,15 @@ class Summary:
 
     def to_statement(self, manifest_sha256: str) -> Statement:
         """Return the in-toto statement about the manifest with that SHA-256. Raises `SchemaError`."""
+        predicate = self._predicate()
+        schema.validate(self.STEM, predicate)
+        return Statement(SUBJECT, manifest_sha256, PREDICATE_TYPE, predicate)
+
+    def _predicate(self) -> dict[str, Any]:
         subject_of = {"base": self.base, "tree": self.tree, "statement": self.statement}
         if self.merged_on is not None:
             subject_of["mergedOn"] = self.merged_on
-        predicate: dict[str, Any] = {
+        return {
             "verifier": {"id": self.verifier, "version": {"agent-pipeline": self.version}},
             "timeVerified": self.time,
             "resourceUri": f"{self.repository}@{self.target}",
@@ -60,8 +66,6 @@ class Summary:
             "slsaVersion": "1.1",
             "x-agent-pipeline": {"change": subject_of, "checks": to_plain(self.checks)},
         }
-        schema.validate(self.STEM, predicate)
-        return Statement("proposal.json", manifest_sha256, PREDICATE_TYPE, predicate)
 
     @classmethod
     def from_statement(cls, statement: Statement) -> Summary:
@@ -86,5 +90,6 @@ class Summary:
             checks=tuple(from_plain(Check, check) for check in ours["checks"]),
             merged_on=ours["change"].get("mergedOn"),
         )
-        statement.require(summary.to_statement(statement.sha256), "the summary")
+        again = Statement(SUBJECT, statement.sha256, PREDICATE_TYPE, summary._predicate())
+        statement.require(again, "the summary")
         return summary

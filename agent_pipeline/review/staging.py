@@ -11,6 +11,7 @@ from agent_pipeline.audit import entries, high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import levels, replay_result, schema, strict
 from agent_pipeline.documents.form import to_plain
+from agent_pipeline.documents.proposal import SUBJECT
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import VERIFIER_ID, Summary
@@ -111,7 +112,7 @@ def test_result_statement(desk: Desk, dossier: Dossier, result: ReplayResult) ->
         "x-agent-pipeline": to_plain(result),
     }
     schema.validate("test_result", predicate)
-    return Statement("proposal.json", strict.sha256(dossier.manifest), replay_result.PREDICATE_TYPE, predicate)
+    return Statement(SUBJECT, strict.sha256(dossier.manifest), replay_result.PREDICATE_TYPE, predicate)
 
 
 def summary_statement(

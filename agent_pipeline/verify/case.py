@@ -6,7 +6,7 @@ Read is not believed: signatures, roles and bindings are steps of the verifier.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -18,24 +18,44 @@ from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.provenance import Provenance
-from agent_pipeline.documents.request import Request
+from agent_pipeline.documents.request import Request, id_of
+from agent_pipeline.documents.root import Person
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.errors import RejectedError, SignatureError
 from agent_pipeline.verify.inputs import Inputs
 from agent_pipeline.verify.log import check_log
 from agent_pipeline.verify.steps import Skip
 
+REQUEST, PROVENANCE = "request's envelope", "provenance's envelope"
 MANIFEST_BYTES: Final = 16 << 20
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`inputs`, and whatever of it could be read: `found` by name, `errors` by name."""
+    """`inputs`, and whatever of it could be read: `found` by name, `errors` by name.
+
+    `signers` holds who signed which envelope, or why nobody did: asked by many steps, found out once.
+    """
 
     inputs: Inputs
     found: dict[str, Any]
     errors: dict[str, str]
+    signers: dict[str, Person | SignatureError] = field(default_factory=dict)
+
+    def signer(self, name: str) -> Person:
+        """Return who signed `REQUEST` or `PROVENANCE`, by the log's place for it. Raises `Skip`, `SignatureError`."""
+        if name not in self.signers:
+            envelope: Envelope = self._get(name)
+            data = self.inputs.request_envelope if name == REQUEST else self.inputs.provenance_envelope
+            try:
+                self.signers[name] = statements.signer(envelope, self.inputs.root, at=self.logged(data))
+            except SignatureError as error:
+                self.signers[name] = error
+        found = self.signers[name]
+        if isinstance(found, SignatureError):
+            raise found
+        return found
 
     def _get(self, name: str) -> Any:  # noqa: ANN401 - the typed methods below say what
         if name not in self.found:
@@ -57,7 +77,13 @@ class Case:
     @property
     def request_envelope(self) -> Envelope:
         """The request's envelope."""
-        value: Envelope = self._get("request's envelope")
+        value: Envelope = self._get(REQUEST)
+        return value
+
+    @property
+    def request_statement(self) -> Statement:
+        """The request's statement."""
+        value: Statement = self._get("request's statement")
         return value
 
     @property
@@ -69,7 +95,7 @@ class Case:
     @property
     def provenance_envelope(self) -> Envelope:
         """The provenance's envelope."""
-        value: Envelope = self._get("provenance's envelope")
+        value: Envelope = self._get(PROVENANCE)
         return value
 
     @property
@@ -111,7 +137,7 @@ class Case:
     @property
     def identity(self) -> str:
         """The proposal's identity: the SHA-256 of the statement, or of what stands in its place and cannot be read."""
-        envelope = self.found.get("provenance's envelope")
+        envelope = self.found.get(PROVENANCE)
         return strict.sha256(envelope.payload if envelope is not None else self.inputs.provenance_envelope)
 
 
@@ -120,10 +146,11 @@ def read(inputs: Inputs) -> Case:
     case = Case(inputs, {}, {})
     _try(case, "log", lambda: check_log(inputs.log, inputs.root))
     _try(case, "log's names", lambda: _names(case))
-    _try(case, "request's envelope", lambda: Envelope.from_json(inputs.request_envelope))
-    _try(case, "request", lambda: Request.from_statement(Statement.from_json(case.request_envelope.payload)))
-    _try(case, "request's id", lambda: case.request.id)
-    _try(case, "provenance's envelope", lambda: Envelope.from_json(inputs.provenance_envelope))
+    _try(case, REQUEST, lambda: Envelope.from_json(inputs.request_envelope))
+    _try(case, "request's statement", lambda: Statement.from_json(case.request_envelope.payload))
+    _try(case, "request", lambda: Request.from_statement(case.request_statement))
+    _try(case, "request's id", lambda: case.request and id_of(case.request_statement.sha256))
+    _try(case, PROVENANCE, lambda: Envelope.from_json(inputs.provenance_envelope))
     _try(case, "provenance's statement", lambda: Statement.from_json(case.provenance_envelope.payload))
     _try(case, "provenance", lambda: Provenance.from_statement(case.statement))
     _try(case, "manifest", lambda: Proposal.from_json(inputs.manifest, max_bytes=MANIFEST_BYTES))
@@ -144,8 +171,7 @@ def _names(case: Case) -> dict[str, int]:
 def _transcript(case: Case) -> list[dict[str, Any]]:
     """Read the transcript, which takes long when somebody made it for that: only one that a runner vouches for."""
     try:
-        at = case.logged(case.inputs.provenance_envelope)
-        statements.require_role(statements.signer(case.provenance_envelope, case.inputs.root, at=at), "runner")
+        statements.require_role(case.signer(PROVENANCE), "runner")
     except SignatureError as error:
         raise Skip("not looked at: no runner vouches for it") from error
     return transcript.parse(case.inputs.transcript)

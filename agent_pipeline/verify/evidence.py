@@ -6,11 +6,10 @@ a yes. Only rejections count against, and only when a reviewer signed them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from agent_pipeline.attestation import statements
+from agent_pipeline.attestation.statements import Signed
 from agent_pipeline.documents import approval, replay_result, schema, strict, summary
 from agent_pipeline.documents.approval import Approval
 from agent_pipeline.documents.replay_result import ReplayResult
@@ -21,8 +20,6 @@ from agent_pipeline.documents.verification import PASSED, verdict
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.verify.case import Case
 from agent_pipeline.verify.inputs import LandingInputs
-
-D = TypeVar("D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +52,110 @@ class HeldApproval(Held):
     approval: Approval
 
 
-def _held(
-    case: Case, landing: LandingInputs, predicate_type: str, role: str, read: Callable[[Statement], D]
-) -> Iterator[tuple[statements.Signed, D]]:
-    """Yield what holds: signed by somebody with `role` where the log has it, about this very manifest, readable."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What holds beside one proposal: signed in the right role where the log has it, about this very manifest, readable.
+
+    Read once. Whether it is about this statement, tree and policy, and whether it counts, is asked by the methods and
+    by `reviews`.
+    """
+
+    case: Case
+    tests: tuple[HeldTest, ...]
+    summaries: tuple[HeldSummary, ...]
+    reviews: tuple[HeldApproval, ...]
+
+    def replays(self) -> tuple[HeldTest, ...]:
+        """Return CI's replays of this statement and tree, however they ended and whatever they were run under."""
+        case = self.case
+        wanted = (case.inputs.request, case.inputs.number, case.identity, case.proposal.tree)
+        return tuple(
+            test
+            for test in self.tests
+            if (test.result.request, test.result.number, test.result.statement, test.result.tree) == wanted
+        )
+
+    def test_results(self) -> tuple[HeldTest, ...]:
+        """Return CI's replays of this statement, tree and locked image, under the policy in force, that passed."""
+        case = self.case
+        locked = case.inputs.images.images.get(case.policy.sandbox.image)
+        return tuple(
+            test
+            for test in self.replays()
+            if case.request_id == case.inputs.request
+            and locked is not None
+            and test.result.image == locked.identity
+            and test.result.backend in case.policy.sandbox.backends
+            and test.policy == strict.sha256(case.inputs.policy_bytes)
+            and verdict(test.result.checks) == PASSED
+        )
+
+    def admissions(self) -> tuple[HeldSummary, ...]:
+        """Return CI's summaries that admit this very change under the policy in force."""
+        case = self.case
+        wanted = (
+            True,
+            case.inputs.root.repository,
+            case.proposal.target,
+            strict.sha256(case.inputs.policy_bytes),
+            case.identity,
+            case.proposal.base,
+            case.proposal.tree,
+        )
+        basis = {strict.sha256(case.inputs.request_envelope), strict.sha256(case.inputs.provenance_envelope)}
+        return tuple(
+            held
+            for held in self.summaries
+            if (
+                held.summary.passed,
+                held.summary.repository,
+                held.summary.target,
+                held.summary.policy,
+                held.summary.statement,
+                held.summary.base,
+                held.summary.tree,
+            )
+            == wanted
+            and basis <= set(held.summary.inputs)
+        )
+
+
+def read(case: Case, landing: LandingInputs) -> Evidence:
+    """Read every envelope beside the proposal, each once, in an order that nobody but their bytes decides."""
     manifest = strict.sha256(case.inputs.manifest)
+    found: list[Held] = []
     for data in sorted(set(landing.attestations)):
         try:
-            signed = statements.read(data, case.inputs.root, predicate_type, role, at=case.logged(data))
-            if signed.statement.sha256 == manifest:
-                yield signed, read(signed.statement)
+            signed = statements.opened(data, case.inputs.root, at=case.logged(data))
+            if signed.statement.sha256 == manifest and (held := _held(signed)) is not None:
+                found.append(held)
         except RejectedError:
             continue
-
-
-def replays(case: Case, landing: LandingInputs) -> tuple[HeldTest, ...]:
-    """Return CI's replays of this statement and tree, however they ended and whatever they were run under."""
-    found = _held(case, landing, replay_result.PREDICATE_TYPE, "ci", _test_result)
-    wanted = (case.inputs.request, case.inputs.number, case.identity, case.proposal.tree)
-    return tuple(
-        HeldTest(signed.person, signed.envelope, result, policy)
-        for signed, (result, policy) in found
-        if (result.request, result.number, result.statement, result.tree) == wanted
+    return Evidence(
+        case,
+        tuple(held for held in found if isinstance(held, HeldTest)),
+        tuple(held for held in found if isinstance(held, HeldSummary)),
+        tuple(held for held in found if isinstance(held, HeldApproval)),
     )
 
 
-def test_results(case: Case, landing: LandingInputs) -> tuple[HeldTest, ...]:
-    """Return CI's replays of this statement, tree and locked image, under the policy in force, that passed."""
-    locked = case.inputs.images.images.get(case.policy.sandbox.image)
-    return tuple(
-        test
-        for test in replays(case, landing)
-        if case.request_id == case.inputs.request
-        and locked is not None
-        and test.result.image == locked.identity
-        and test.result.backend in case.policy.sandbox.backends
-        and test.policy == strict.sha256(case.inputs.policy_bytes)
-        and verdict(test.result.checks) == PASSED
-    )
+def _held(signed: Signed) -> Held | None:
+    """Return what is said, once who signed it may say such a thing; None for what is none of CI's or a reviewer's."""
+    match signed.statement.predicate_type:
+        case replay_result.PREDICATE_TYPE:
+            statements.require_role(signed.person, "ci")
+            return HeldTest(signed.person, signed.envelope, *_test_result(signed.statement))
+        case summary.PREDICATE_TYPE:
+            statements.require_role(signed.person, "ci")
+            said = Summary.from_statement(signed.statement)
+            return HeldSummary(signed.person, signed.envelope, said) if said.verifier == summary.VERIFIER_ID else None
+        case approval.PREDICATE_TYPE:
+            statements.require_role(signed.person, "reviewer")
+            review = Approval.from_statement(signed.statement)
+            own = review.reviewer == signed.person.name and not signed.person.bot
+            return HeldApproval(signed.person, signed.envelope, review) if own else None
+        case _:
+            return None
 
 
 def _test_result(statement: Statement) -> tuple[ReplayResult, str | None]:
@@ -110,52 +173,3 @@ def _test_result(statement: Statement) -> tuple[ReplayResult, str | None]:
     ):
         raise RejectedError("the test result contradicts itself")
     return result, configuration.get("policy")
-
-
-def summaries_of(case: Case, landing: LandingInputs) -> tuple[HeldSummary, ...]:
-    """Return CI's summaries of this manifest, whatever they say."""
-    found = _held(case, landing, summary.PREDICATE_TYPE, "ci", Summary.from_statement)
-    return tuple(
-        HeldSummary(signed.person, signed.envelope, said)
-        for signed, said in found
-        if said.verifier == summary.VERIFIER_ID
-    )
-
-
-def summaries(case: Case, landing: LandingInputs) -> tuple[HeldSummary, ...]:
-    """Return CI's summaries that admit this very change under the policy in force."""
-    wanted = (
-        True,
-        case.inputs.root.repository,
-        case.proposal.target,
-        strict.sha256(case.inputs.policy_bytes),
-        case.identity,
-        case.proposal.base,
-        case.proposal.tree,
-    )
-    basis = {strict.sha256(case.inputs.request_envelope), strict.sha256(case.inputs.provenance_envelope)}
-    return tuple(
-        held
-        for held in summaries_of(case, landing)
-        if (
-            held.summary.passed,
-            held.summary.repository,
-            held.summary.target,
-            held.summary.policy,
-            held.summary.statement,
-            held.summary.base,
-            held.summary.tree,
-        )
-        == wanted
-        and basis <= set(held.summary.inputs)
-    )
-
-
-def approvals(case: Case, landing: LandingInputs) -> tuple[HeldApproval, ...]:
-    """Return the reviewers' decisions, for and against, signed by who they name. Which count is decided later."""
-    found = _held(case, landing, approval.PREDICATE_TYPE, "reviewer", Approval.from_statement)
-    return tuple(
-        HeldApproval(signed.person, signed.envelope, said)
-        for signed, said in found
-        if said.reviewer == signed.person.name and not signed.person.bot
-    )

@@ -15,6 +15,7 @@ from agent_pipeline.errors import RejectedError
 from agent_pipeline.policy import rules
 from agent_pipeline.verify import evidence, proofs, reviews, steps
 from agent_pipeline.verify.case import Case, read
+from agent_pipeline.verify.evidence import Evidence
 from agent_pipeline.verify.inputs import LandingInputs
 from agent_pipeline.verify.signers import requester_of, runner_of
 from agent_pipeline.verify.steps import Skip, require
@@ -23,13 +24,13 @@ from agent_pipeline.verify.verifier import STEPS as VERIFIER_STEPS
 
 @dataclass(frozen=True, slots=True)
 class LandingCase:
-    """A case, what the merge is decided on beside it, and which of CI's and the reviewers' envelopes hold."""
+    """A case, what the merge is decided on beside it, and which of CI's and the reviewers' envelopes count."""
 
     case: Case
     landing: LandingInputs
+    evidence: Evidence
     tests: tuple[evidence.HeldTest, ...] = ()
     summary: evidence.HeldSummary | None = None
-    held: tuple[evidence.HeldApproval, ...] = ()
     approvals: dict[str, evidence.HeldApproval] | None = None
     not_counted: dict[str, str] | None = None
 
@@ -48,15 +49,15 @@ class LandingCase:
 
 def gather(case: Case, landing: LandingInputs) -> LandingCase:
     """Return what holds. What cannot be told for want of readable documents is left out; steps say so."""
+    beside = evidence.read(case, landing)
     try:
-        summary = _admitting(case, evidence.summaries(case, landing))
+        summary = _admitting(case, beside.admissions())
         named = set(summary.summary.inputs) if summary is not None else set()
-        tests = tuple(test for test in evidence.test_results(case, landing) if test.envelope in named)
-        held = evidence.approvals(case, landing)
-        approvals, not_counted = reviews.counting(case, held)
+        tests = tuple(test for test in beside.test_results() if test.envelope in named)
+        approvals, not_counted = reviews.counting(case, beside.reviews)
     except (Skip, RejectedError):
-        return LandingCase(case, landing)
-    return LandingCase(case, landing, tests, summary, held, approvals, not_counted)
+        return LandingCase(case, landing, beside)
+    return LandingCase(case, landing, beside, tests, summary, approvals, not_counted)
 
 
 def _admission(case: Case) -> LogEntry | None:
@@ -150,8 +151,8 @@ def rejections(this: LandingCase) -> str:
     """
     if this.approvals is None:
         raise Skip("not looked at: what the reviews are about could not be read")
-    for name in reviews.rejecting(this.case, this.held):
-        standing = reviews.standing_rejection(this.case, this.held, name)
+    for name in reviews.rejecting(this.case, this.evidence.reviews):
+        standing = reviews.standing_rejection(this.case, this.evidence.reviews, name)
         require(standing is None, f"{name} rejected it: {standing}")
     return "nobody's rejection stands"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent_pipeline.attestation import statements, trust
 from agent_pipeline.documents.root import LOCAL, Person
 from agent_pipeline.verify import repositories
-from agent_pipeline.verify.case import Case
+from agent_pipeline.verify.case import PROVENANCE, REQUEST, Case
 from agent_pipeline.verify.steps import require
 
 
@@ -67,16 +67,14 @@ def anchor(case: Case) -> str:
 
 def runner_of(case: Case) -> Person:
     """Return who signed the provenance, with role runner where the log has it. Raises `SignatureError`."""
-    at = case.logged(case.inputs.provenance_envelope)
-    person = statements.signer(case.provenance_envelope, case.inputs.root, at=at)
+    person = case.signer(PROVENANCE)
     statements.require_role(person, "runner")
     return person
 
 
 def requester_of(case: Case) -> Person:
     """Return who signed the request, with role requester where the log has it. Raises `SignatureError`."""
-    at = case.logged(case.inputs.request_envelope)
-    person = statements.signer(case.request_envelope, case.inputs.root, at=at)
+    person = case.signer(REQUEST)
     statements.require_role(person, "requester")
     return person
 

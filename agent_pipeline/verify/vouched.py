@@ -54,7 +54,7 @@ def so_far(landing: LandingInputs) -> Vouched:
     held += [("summary", this.summary)] if this.summary is not None else []
     held += [("approval", review) for review in (this.approvals or {}).values()]
     signatures = (*_asked(case), *((what, one.person.name) for what, one in held))
-    return Vouched(signatures, frozenset(one.envelope for _, one in held), _newest(case, landing))
+    return Vouched(signatures, frozenset(one.envelope for _, one in held), _newest(case, this.evidence))
 
 
 def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
@@ -69,10 +69,10 @@ def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
             hint="somebody rewrote the record; the merge commit says what landed",
         )
     who, summary = _merge_summary(case, landing, entry)
-    named = set(summary.inputs)
-    tests = [("test-result", test) for test in _quietly(lambda: evidence.replays(case, landing))]
-    sums = [("summary", one) for one in _quietly(lambda: evidence.summaries_of(case, landing))]
-    reviews = [("approval", one) for one in _quietly(lambda: evidence.approvals(case, landing))]
+    named, beside = set(summary.inputs), evidence.read(case, landing)
+    tests = [("test-result", test) for test in _quietly(beside.replays)]
+    sums = [("summary", one) for one in beside.summaries]
+    reviews = [("approval", one) for one in beside.reviews]
     held: list[tuple[str, evidence.Held]] = [one for one in (*tests, *sums, *reviews) if one[1].envelope in named]
     signatures = (*_asked(case), *((what, one.person.name) for what, one in held), ("merge", who.name))
     return Vouched(
@@ -110,9 +110,9 @@ def _asked(case: Case) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _newest(case: Case, landing: LandingInputs) -> ReplayResult | None:
+def _newest(case: Case, beside: evidence.Evidence) -> ReplayResult | None:
     """Return the replay that the newest entry about this very proposal names."""
-    tests = {test.envelope: test.result for test in _quietly(lambda: evidence.replays(case, landing))}
+    tests = {test.envelope: test.result for test in _quietly(beside.replays)}
     for entry in reversed(_quietly(lambda: case.log)):
         if entry.event in ("admitted", "rejected") and entry.statement == case.identity:
             return next((tests[name] for name in entry.envelopes if name in tests), None)
