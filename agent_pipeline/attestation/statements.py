@@ -63,7 +63,8 @@ def require_role(person: Person, *roles: str) -> None:
 def opened(data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
     """Return the statement in the envelope `data` once anybody of `root` is known to have signed it.
 
-    Whether he may say such a thing is `require`'s question. `at` is as for `signer`. Raises `SchemaError`, `SignatureError`.
+    Whether he may say such a thing is `require`'s question. `at` is where the shared log has it, as for `signer`.
+    Raises `SchemaError`, `SignatureError`.
     """
     envelope = Envelope.from_json(data)
     person = signer(envelope, root, at=at)

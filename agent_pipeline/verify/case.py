@@ -149,7 +149,7 @@ def read(inputs: Inputs) -> Case:
     _try(case, REQUEST, lambda: Envelope.from_json(inputs.request_envelope))
     _try(case, "request's statement", lambda: Statement.from_json(case.request_envelope.payload))
     _try(case, "request", lambda: Request.from_statement(case.request_statement))
-    _try(case, "request's id", lambda: case.request and id_of(case.request_statement.sha256))
+    _try(case, "request's id", lambda: _request_id(case))
     _try(case, PROVENANCE, lambda: Envelope.from_json(inputs.provenance_envelope))
     _try(case, "provenance's statement", lambda: Statement.from_json(case.provenance_envelope.payload))
     _try(case, "provenance", lambda: Provenance.from_statement(case.statement))
@@ -157,6 +157,12 @@ def read(inputs: Inputs) -> Case:
     _try(case, "policy", lambda: _policy(inputs.policy_bytes))
     _try(case, "transcript", lambda: _transcript(case))
     return case
+
+
+def _request_id(case: Case) -> str:
+    """Return the id that follows from the statement's subject, once the request is known to be that subject."""
+    _ = case.request  # raises `Skip` when it could not be read
+    return id_of(case.request_statement.sha256)
 
 
 def _names(case: Case) -> dict[str, int]:

@@ -54,10 +54,10 @@ class HeldApproval(Held):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What holds beside one proposal: signed in the right role where the log has it, about this very manifest, readable.
+    """What holds beside one proposal: signed in the right role where the log has it, about this manifest.
 
-    Read once. Whether it is about this statement, tree and policy, and whether it counts, is asked by the methods and
-    by `reviews`.
+    Readable, and read once. Whether it is about this statement, tree and policy is asked by the methods, whether it
+    counts by `reviews`.
     """
 
     case: Case

@@ -15,7 +15,6 @@ from agent_pipeline.errors import RejectedError
 from agent_pipeline.policy import rules
 from agent_pipeline.verify import evidence, proofs, reviews, steps
 from agent_pipeline.verify.case import Case, read
-from agent_pipeline.verify.evidence import Evidence
 from agent_pipeline.verify.inputs import LandingInputs
 from agent_pipeline.verify.signers import requester_of, runner_of
 from agent_pipeline.verify.steps import Skip, require
@@ -28,7 +27,7 @@ class LandingCase:
 
     case: Case
     landing: LandingInputs
-    evidence: Evidence
+    beside: evidence.Evidence
     tests: tuple[evidence.HeldTest, ...] = ()
     summary: evidence.HeldSummary | None = None
     approvals: dict[str, evidence.HeldApproval] | None = None
@@ -151,8 +150,8 @@ def rejections(this: LandingCase) -> str:
     """
     if this.approvals is None:
         raise Skip("not looked at: what the reviews are about could not be read")
-    for name in reviews.rejecting(this.case, this.evidence.reviews):
-        standing = reviews.standing_rejection(this.case, this.evidence.reviews, name)
+    for name in reviews.rejecting(this.case, this.beside.reviews):
+        standing = reviews.standing_rejection(this.case, this.beside.reviews, name)
         require(standing is None, f"{name} rejected it: {standing}")
     return "nobody's rejection stands"
 

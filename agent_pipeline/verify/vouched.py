@@ -54,7 +54,7 @@ def so_far(landing: LandingInputs) -> Vouched:
     held += [("summary", this.summary)] if this.summary is not None else []
     held += [("approval", review) for review in (this.approvals or {}).values()]
     signatures = (*_asked(case), *((what, one.person.name) for what, one in held))
-    return Vouched(signatures, frozenset(one.envelope for _, one in held), _newest(case, this.evidence))
+    return Vouched(signatures, frozenset(one.envelope for _, one in held), _newest(case, this.beside))
 
 
 def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
