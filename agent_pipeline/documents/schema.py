@@ -33,7 +33,10 @@ def load(stem: str) -> dict[str, Any]:
 
 
 def holds(stem: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
-    """Return whether `value` has the form of `stem`, by the compiled validator alone."""
+    """Return whether `value` has the form of `stem`, by the compiled validator alone.
+
+    It takes 1.0 for an integer, as JSON Schema does. No reader of ours lets such a number in.
+    """
     try:
         return bool(_compiled(stem).is_valid(value))
     except ValueError:  # it takes JSON alone: no lone surrogates, no members that are not named by text

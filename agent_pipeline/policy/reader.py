@@ -20,7 +20,7 @@ MAX_DEPTH: Final = 12
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader without aliases, anchors and tags (`!!int ''` ends in an IndexError), with unique texts for keys."""
+    """SafeLoader without aliases, anchors, fractions and tags (`!!int ''` is an IndexError); keys are unique texts."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # yaml types it not
@@ -41,6 +41,13 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _no_fraction(_loader: _PlainLoader, node: yaml.ScalarNode) -> Any:  # noqa: ANN401 - yaml's signature
+    """Refuse 1.0 too, which JSON Schema takes for an integer: one value would have two forms."""
+    line = node.start_mark.line + 1
+    raise SchemaError(f"{PATH}: line {line}: {node.value[:40]} is not an integer", hint="other numbers stand in quotes")
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:float", _no_fraction)
 _TEXT: Final = "tag:yaml.org,2002:str"
 _PLAINLY: Final = "write the value out"
 
