@@ -41,6 +41,9 @@ def make(config: Config) -> Image:
     """Return the locked image, or the one that takes its place on this machine."""
     try:
         return build.ensure(config, NAME, say)[1]
+    except locks.OtherArchitectureError as error:
+        say(f"{error.message}: making one with an identity of its own")
+        return Store(config).require(NAME, build.build(config, NAME, say, relock=True))
     except locks.OutdatedLockError as error:
         say(f"{error.message}; relocked on this machine: sha256:{error.made.identity[:12]}")
         return Store(config).require(NAME, locks.relock(config, error))

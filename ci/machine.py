@@ -23,7 +23,7 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 HTTP_OK = 200
 SECOND_ENGINE = frozenset({"bubblewrap", "libseccomp2", "util-linux"})
 TOKEN_MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
-FOR_TESTS = frozenset({"openssh-client", "softhsm2"})  # peers of the keys' tests; the program itself needs neither
+FOR_TESTS = frozenset({"openssh-client", "softhsm2", "docker-registry"})  # peers of tests; the program needs none
 
 
 class Stopped(Exception):  # noqa: N818 - setup stops and says why; nothing is wrong with the program
@@ -92,6 +92,7 @@ def missing(*, has_image: bool, has_environment: bool) -> list[str]:
         found += [] if os.geteuid() == 0 or shutil.which("newuidmap") else ["uidmap"]
     found += [] if all(map(shutil.which, ("ssh-keygen", "ssh-agent", "ssh-add"))) else ["openssh-client"]
     found += [] if TOKEN_MODULE.exists() and shutil.which("softhsm2-util") else ["softhsm2"]
+    found += [] if shutil.which("docker-registry") else ["docker-registry"]
     return found
 
 

@@ -83,12 +83,14 @@ def renew(clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell)
         new = old  # the same packages, whatever the comments say
     engine = choose(config, ("docker", "bubblewrap"), None)
     locked = derive(config, engine, _base(config, lock, before), new, name, tell)
+    if locked.identity == before.identity:
+        locked = before  # with what else the lock says of it: where it can be had
     if (new, locked) == (old, before):
         return Renewed(locked, (), ())
     images = replace(lock, images={**lock.images, name: locked})
     files = {REQUIREMENTS: new, IMAGES_PATH: images.to_json() + b"\n"}
     for path, data in files.items():
-        _write(clone.worktree, path, data)
+        write(clone.worktree, path, data)
     return Renewed(locked, _changes(was or (), now), tuple(files))
 
 
@@ -128,7 +130,7 @@ def _current(worktree: Path, path: str) -> bytes:
         return b""
 
 
-def _write(worktree: Path, path: str, data: bytes) -> None:
+def write(worktree: Path, path: str, data: bytes) -> None:
     """Replace a file of the working tree, whole or not at all. Raises `StorageError`."""
     target = worktree / path
     try:

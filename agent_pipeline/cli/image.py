@@ -1,4 +1,4 @@
-"""`image build|list|export|import|rm`."""
+"""`image build|list|export|import|rm`; `push` and `pull` are in `image_registry`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def list_(out: Output) -> None:
     out.finish({"images": rows}, lambda: "\n".join(lines) or "no images; make one with `agent-pipeline image build`")
 
 
-def _find(store: Store, name: str) -> StoredImage:
+def find(store: Store, name: str) -> StoredImage:
+    """Return the one image that a name or the beginning of an identity means. Raises `UsageError`."""
     found = [i for i in store.list() if i.name == name or (len(name) >= 8 and i.identity.startswith(name))]  # noqa: PLR2004 - a prefix people can tell apart
     if len(found) > 1:
         found = _locked(found, name) or found
@@ -98,7 +99,7 @@ def export(out: Output, name: str, file: Path) -> None:
     the one that this version's lock names. IDENTITY is an identity there, or its first eight characters or more.
     """
     config = configuration.load()
-    image = _find(Store(config), name)
+    image = find(Store(config), name)
     archive.export(config, image.identity, file)
     out.finish(
         {"name": image.name, "identity": image.identity, "file": str(file)},
@@ -121,7 +122,7 @@ def rm(out: Output, name: str, *, force: bool) -> None:
     """Remove an image from this machine: the store's copy, the unpacked one and the Docker engine's."""
     config = configuration.load()
     store = Store(config)
-    image = _find(store, name)
+    image = find(store, name)
     reasons = _needed(config, store, image)
     if reasons and not force:
         raise RejectedError(
@@ -159,6 +160,8 @@ image = group(
         "list": ("image:list_", "The images on this machine."),
         "export": ("image:export", "Write an image to a file."),
         "import": ("image:import_", "Take an image from a file."),
+        "push": ("image_registry:push", "Send an image to a registry."),
+        "pull": ("image_registry:pull", "Take an image from a registry, by digest."),
         "rm": ("image:rm", "Remove an image from this machine."),
     },
     "agent-pipeline image build",

@@ -31,7 +31,7 @@ COMMANDS = {
     "trust": ("trust.group:trust", "Who may do what: pin, show, add, remove, rotate, revoke, sign."),
     "keys": ("keys:keys", "Your own keys: generate, list."),
     "policy": ("policy:policy", "Check the policy."),
-    "image": ("image:image", "The sandbox images: build, list, export, import, rm."),
+    "image": ("image:image", "The sandbox images: build, list, export, import, push, pull, rm."),
     "bundle": ("bundle:bundle", "A proposal as one file: export, import, verify offline."),
     "sandbox": ("sandbox:sandbox", "The sandboxes on this machine: sweep."),
 }

@@ -22,8 +22,7 @@ class ImageRecipe(Document):
     """A base image, from Debian's packages of one suite.
 
     `remove` are paths that are left out, `compile` directories whose Python files are compiled ahead, `directories`
-    empty directories, `files` maps a path in the image to a file beside the recipe. `pull` is `name@sha256:<digest>` of
-    the same image in a registry, asked before anything is bootstrapped.
+    empty directories, `files` maps a path in the image to a file beside the recipe.
     """
 
     STEM: ClassVar[str] = "image_recipe"
@@ -38,4 +37,3 @@ class ImageRecipe(Document):
     user: ImageUser
     env: dict[str, str]
     workdir: str
-    pull: str | None = None

@@ -11,10 +11,10 @@ from typing import Final
 from agent_pipeline.config import Config
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
-from agent_pipeline.errors import UnavailableError
 from agent_pipeline.sandbox.contract import Image
-from agent_pipeline.sandbox.images import debian, identity, layers, locks, normal, pull, recipe
+from agent_pipeline.sandbox.images import debian, identity, layers, locks, normal, recipe
 from agent_pipeline.sandbox.images.recipe import Ingredients
+from agent_pipeline.sandbox.images.registry.pull import locked_pull
 from agent_pipeline.sandbox.images.store import Store
 
 Progress = Callable[[str], None]
@@ -43,9 +43,11 @@ def build(config: Config, name: str, progress: Progress, *, relock: bool = False
 
     Raises `OutdatedLockError` when what can be made is not the locked image, naming each package that moved; with
     `relock` that is taken, recorded for this machine and said instead; with `newest` the locked versions are not even
-    asked for. Raises `UsageError` for an unknown or incomplete recipe, `SandboxError` when it cannot be made at all.
+    asked for. Raises `UsageError` for an unknown or incomplete recipe, `SandboxError` when it cannot be made at all, or
+    is locked for another architecture.
     """
     ingredients, locked = recipe.load(name), locks.shipped(name)
+    newest = newest or (relock and locked is not None and not locks.is_for_here(locked))
     found = None if relock or newest else _at_hand(config, ingredients, locked, progress)
     if found is not None:
         return found
@@ -73,17 +75,21 @@ def make(
     """Make the image of these ingredients and return its lock entry, which is `locked`.
 
     Raises `OutdatedLockError` when it came out as another one, naming what differs; that one is in the store then.
+    Raises `OtherArchitectureError` before anything is made, when it is locked for another machine than this.
     """
-    store, wanted = Store(config), locked.packages if locked is not None and not newest else {}
+    store, pins = Store(config), locked.packages if locked is not None and not newest else {}
+    if locked is not None and not newest:
+        locks.check_is_for_here(ingredients.name, locked, "`agent-pipeline image build --relock`")
     with store.turn(f"image-{ingredients.name}", progress):
-        image = _pull(store, ingredients, locked, progress) or _make(store, ingredients, wanted, progress)
+        pulled = locked_pull(store, locked, progress, "bootstrapping") if locked is not None and not newest else None
+        image = pulled or _make(store, ingredients, pins, progress)
     facts = store.facts(image.identity)
     assert facts is not None  # noqa: S101 - it was added just now
     made = facts.locked()
     if locked is None or made.identity != locked.identity:
         raise locks.OutdatedLockError(_difference(ingredients.name, locked, made), ingredients, locked, made)
     progress(f"image {ingredients.name}: sha256:{made.identity}")
-    return made
+    return locked
 
 
 def _at_hand(
@@ -101,16 +107,6 @@ def _current(store: Store, ingredients: Ingredients, entry: LockedImage) -> bool
     """Whether an image is still what the recipe would make of the same packages: its own files may have changed."""
     kept = _kept(store, ingredients, entry.packages)
     return kept is None or strict.sha256(_configuration(ingredients, kept, _own_layer(ingredients))) == entry.identity
-
-
-def _pull(store: Store, ingredients: Ingredients, locked: LockedImage | None, progress: Progress) -> Image | None:
-    if ingredients.recipe.pull is None or locked is None:
-        return None
-    try:
-        return pull.pull(store, ingredients.recipe.pull, locked.identity, progress)
-    except UnavailableError as error:
-        progress(f"not pulled ({error.message.splitlines()[0]}); bootstrapping instead")
-        return None
 
 
 def _make(store: Store, ingredients: Ingredients, wanted: dict[str, str], progress: Progress) -> Image:
@@ -180,6 +176,8 @@ def _difference(name: str, locked: LockedImage | None, made: LockedImage) -> str
     if locked is None:
         return f"the image {name} has no lock"
     changed = locks.differences(locked.packages, made.packages)
+    if locked.architecture != made.architecture:
+        return f"the image {name} is locked for {locked.architecture}; what was made here is for {made.architecture}"
     if changed:
         more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
         return f"the mirror no longer has the locked packages of the image {name}: {'; '.join(changed[:_NAMED])}{more}"

@@ -22,6 +22,8 @@ from agent_pipeline.sandbox.contract import UID, WORKSPACE, Bounds, Engine, Imag
 from agent_pipeline.sandbox.images import identity as identities
 from agent_pipeline.sandbox.images import layers, requirements, target
 from agent_pipeline.sandbox.images.layers import FILE, Entry
+from agent_pipeline.sandbox.images.locks import check_is_for_here
+from agent_pipeline.sandbox.images.registry.pull import locked_pull
 from agent_pipeline.sandbox.images.store import Store, remove, verified
 
 Progress = Callable[[str], None]
@@ -56,7 +58,7 @@ def derive(config: Config, engine: Engine, base: Image, lock: bytes, name: str, 
             sources = dict(zip(facts.layers, verified(base), strict=True))
             image = store.add(identities.derived(below, stacked), {**sources, layer: path})
     progress(f"image {name}: sha256:{image.identity}")
-    return LockedImage(image.identity, facts.packages, base.identity, digest)
+    return LockedImage(image.identity, facts.packages, base.identity, digest, identities.architecture())
 
 
 def ensure(config: Config, engine: Engine, locks: ImagesLock, name: str, lock: bytes, progress: Progress) -> Image:
@@ -66,14 +68,13 @@ def ensure(config: Config, engine: Engine, locks: ImagesLock, name: str, lock: b
     """
     store, wanted = Store(config), locks.images[name]
     present = store.get(wanted.identity)
-    if present is not None or wanted.base is None or wanted.requirements != strict.sha256(lock):
-        return present or store.require(name, wanted)
-    base = store.get(wanted.base)
-    if base is None:
-        raise SandboxError(
-            f"the image {name} derives from sha256:{wanted.base[:12]}, which is not on this machine",
-            hint="`agent-pipeline image build` makes the base, or `agent-pipeline image import FILE`",
-        )
+    if present is not None:
+        return present
+    check_is_for_here(name, wanted, "a lock of its own")
+    pulled = locked_pull(store, wanted, progress, "making it")
+    if pulled is not None or wanted.base is None or wanted.requirements != strict.sha256(lock):
+        return pulled or store.require(name, wanted)
+    base = _base(store, locks, name, wanted.base, progress)
     made = derive(config, engine, base, lock, name, progress)
     if made.identity != wanted.identity:
         raise SandboxError(
@@ -81,6 +82,20 @@ def ensure(config: Config, engine: Engine, locks: ImagesLock, name: str, lock: b
             hint="`agent-pipeline image import FILE`, with what `image export` wrote where it was locked",
         )
     return store.require(name, wanted)
+
+
+def _base(store: Store, locks: ImagesLock, name: str, identity: str, progress: Progress) -> Image:
+    """Return the image that another derives from, pulled where the lock says from where. Raises `SandboxError`."""
+    base = store.get(identity)
+    entry = next((image for image in locks.images.values() if image.identity == identity), None)
+    if base is None and entry is not None:
+        base = locked_pull(store, entry, progress, "looking for it here")
+    if base is None:
+        raise SandboxError(
+            f"the image {name} derives from sha256:{identity[:12]}, which is not on this machine",
+            hint="`agent-pipeline image build` makes the base, or `agent-pipeline image import FILE`",
+        )
+    return base
 
 
 def _layer(engine: Engine, base: Image, lock: bytes, folder: Path, progress: Progress) -> tuple[str, Path]:

@@ -18,7 +18,7 @@ from agent_pipeline.errors import SandboxError, SchemaError
 LABEL: Final = "dev.agent-pipeline."
 CREATED: Final = "1970-01-01T00:00:00Z"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-_MAX_LAYERS: Final = 16
+MAX_LAYERS: Final = 16
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _DIGEST: Final = 64
 
@@ -86,8 +86,10 @@ def read(config: bytes) -> Facts:
         )
         again = derived(config, facts)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise SchemaError(f"the image's configuration is not one of ours: {error!r}") from error
-    if again != config or not 0 < len(facts.layers) <= _MAX_LAYERS or len(set(facts.layers)) != len(facts.layers):
+        raise SchemaError(f"the image's configuration is not one of ours: {error!r}"[:300]) from error
+    if document.get("architecture") != architecture() and document.get("architecture") in _ARCHITECTURES.values():
+        raise SchemaError(f"the image is for {document['architecture']}, and this machine is {architecture()}")
+    if again != config or not 0 < len(facts.layers) <= MAX_LAYERS or len(set(facts.layers)) != len(facts.layers):
         raise SchemaError("the image's configuration is not in the form that this program writes on this architecture")
     _check_config(document["config"])
     return facts

@@ -16,6 +16,7 @@ from agent_pipeline.documents import strict
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.documents.schema import data_folder
 from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox.images import identity
 from agent_pipeline.sandbox.images.recipe import Ingredients
 from agent_pipeline.sandbox.images.store import make_readable, storage
 
@@ -31,6 +32,10 @@ class OutdatedLockError(SandboxError):
             message, hint="`agent-pipeline image build --relock` takes what can be had now, and says what it is"
         )
         self.ingredients, self.locked, self.made = ingredients, locked, made
+
+
+class OtherArchitectureError(SandboxError):
+    """The image is locked for another architecture than this machine's."""
 
 
 def shipped(name: str) -> LockedImage | None:
@@ -70,6 +75,21 @@ def write(path: Path, lock: ImagesLock) -> None:
 def _relock(config: Config, ingredients: Ingredients, locked: LockedImage | None) -> Path:
     key = strict.sha256(strict.canonical([ingredients.digest(), locked.identity if locked else None]))
     return config.images / ".relocks" / f"{key}.json"
+
+
+def is_for_here(locked: LockedImage) -> bool:
+    """Whether a locked image runs on this machine's architecture."""
+    return locked.architecture == identity.architecture()
+
+
+def check_is_for_here(name: str, locked: LockedImage, instead: str) -> None:
+    """Raise `OtherArchitectureError` unless an image is locked for this machine, naming what to do `instead`."""
+    if not is_for_here(locked):
+        here = identity.architecture()
+        raise OtherArchitectureError(
+            f"the image {name} is locked for {locked.architecture}, and this machine is {here}",
+            hint=f"{instead} makes one for {here}, with an identity of its own; or run this on {locked.architecture}",
+        )
 
 
 def differences(locked: dict[str, str], made: dict[str, str]) -> list[str]:

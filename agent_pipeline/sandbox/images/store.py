@@ -43,7 +43,7 @@ class StoredImage:
 
     def locked(self) -> LockedImage:
         """Return what an images lock says of it."""
-        return LockedImage(self.identity, self.packages, self.base, self.requirements)
+        return LockedImage(self.identity, self.packages, self.base, self.requirements, identities.architecture())
 
 
 class Store:

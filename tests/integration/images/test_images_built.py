@@ -15,7 +15,7 @@ import pytest
 from agent_pipeline import config as configuration
 from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import LockedImage
-from agent_pipeline.sandbox.images import build, locks, recipe
+from agent_pipeline.sandbox.images import build, identity, locks, recipe
 from agent_pipeline.sandbox.images.store import Store
 
 pytestmark = pytest.mark.containers
@@ -69,6 +69,19 @@ def test_the_shipped_lock_is_of_this_recipe() -> None:
     else:
         assert any("relocked" in line for line in lines), "another image was used without saying so"
     assert Store(config).require("python", made) == image
+
+
+def test_an_image_that_is_locked_for_another_architecture_is_not_begun(tmp_path: Path) -> None:
+    here = identity.architecture()
+    other = "amd64" if here == "arm64" else "arm64"
+    locked = LockedImage("f" * 64, {}, architecture=other)
+    lines: list[str] = []
+    with pytest.raises(locks.OtherArchitectureError) as caught:
+        build.make(fresh(tmp_path), recipe.load("python"), locked, lines.append)
+    assert caught.value.message == f"the image python is locked for {other}, and this machine is {here}"
+    assert caught.value.hint is not None
+    assert f"`agent-pipeline image build --relock` makes one for {here}" in caught.value.hint
+    assert lines == []
 
 
 BUILD = """

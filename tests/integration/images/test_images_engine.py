@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
-from support import images, registry
+from support import images
 
-from agent_pipeline.documents.images_lock import LockedImage
-from agent_pipeline.errors import RejectedError, SandboxError, UnavailableError
+from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox.contract import Image
-from agent_pipeline.sandbox.images import build, docker_load, pull, recipe
+from agent_pipeline.sandbox.images import docker_load
 from agent_pipeline.sandbox.images.layers import FILE, Entry
 from agent_pipeline.sandbox.images.store import Store
 
@@ -87,35 +85,3 @@ def test_an_engine_that_is_not_there_is_said(small: Image) -> None:
     with pytest.raises(SandboxError, match="does not take the image"):
         docker_load.ensure(nowhere, small)
     nowhere.close()
-
-
-def test_an_image_is_pulled_by_digest_and_must_be_the_locked_one(small: Image, tmp_path: Path) -> None:
-    store = Store(images.config(tmp_path / "elsewhere"))
-    lines: list[str] = []
-    with registry.serving(small) as reference:
-        pulled = pull.pull(store, reference, small.identity, lines.append)
-        assert pulled.identity == small.identity
-        assert store.get(small.identity) == pulled
-        assert lines == [f"pulling {reference}"]
-        with pytest.raises(RejectedError, match="the lock has ffffffffffff"):
-            pull.pull(store, reference, "f" * 64, silent)
-
-
-def test_a_recipe_that_names_a_registry_is_pulled_and_not_bootstrapped(small: Image, tmp_path: Path) -> None:
-    config, lines = images.config(tmp_path / "elsewhere"), list[str]()
-    here = recipe.load("python")
-    locked = LockedImage(small.identity, {"tiny": "1.0"})
-    with registry.serving(small) as reference:
-        named = dataclasses.replace(here, name="small", recipe=dataclasses.replace(here.recipe, pull=reference))
-        assert build.make(config, named, locked, lines.append) == locked
-    assert not any("bootstrapping" in line for line in lines)
-
-
-def test_a_registry_that_does_not_answer_is_said(tmp_path: Path) -> None:
-    nowhere = f"127.0.0.1:9/agent-pipeline/small@sha256:{'a' * 64}"
-    with pytest.raises(UnavailableError, match="cannot be pulled"):
-        pull.pull(Store(images.config(tmp_path)), nowhere, "f" * 64, silent)
-
-
-def silent(_: str) -> None:
-    """Progress that nobody looks at."""

@@ -66,6 +66,8 @@ CONTRACT: dict[str, set[str]] = {
     "image list": set(),
     "image export": set(),
     "image import": set(),
+    "image push": {"--lock"},
+    "image pull": set(),
     "image rm": {"--force"},
     "bundle export": {"--force"},
     "bundle import": set(),
