@@ -28,7 +28,6 @@ from agent_pipeline.sandbox.starting import to_its_end
 NAME: Final = "bubblewrap"
 _UNMAPPED: Final = "65534"  # what the kernel shows for a group that the namespace does not have
 _OLDEST: Final = (0, 8, 0)  # `--disable-userns`
-_OWN: Final = frozenset({"proc", "sys", "dev", "tmp", "run", "workspace", "home"})
 
 
 class Bubblewrap:
@@ -183,12 +182,12 @@ def arguments(rootfs: Path, spec: Spec, env: Mapping[str, str]) -> list[str]:
     args = [*_namespaces(), "--clearenv"]
     for name, value in env.items():
         args += ["--setenv", name, value]
-    args += _image(rootfs)
+    args += ["--ro-bind", str(rootfs), "/"]
     args += ["--proc", "/proc", *_masks(), "--dev", "/dev"]
     args += ["--size", str(layout.SHM_MB * layout.MIB), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
     for where, (size, _, mode) in layout.scratch().items():
         args += ["--size", str(size * layout.MIB), "--perms", mode, "--tmpfs", where]
-    args += ["--bind", str(_as_inside(spec)), WORKSPACE, "--remount-ro", "/dev", "--remount-ro", "/"]
+    args += ["--bind", str(_as_inside(spec)), WORKSPACE, "--remount-ro", "/dev"]
     return [*args, "--chdir", WORKSPACE, "--", *layout.AGENT]
 
 
@@ -197,21 +196,6 @@ def _as_inside(spec: Spec) -> Path:
     if spec.namespace is None:
         return spec.workspace
     return Path("/") / spec.workspace.relative_to(f"/proc/{spec.namespace}/root")
-
-
-def _image(rootfs: Path) -> list[str]:
-    """Bind what lies at the top of the image; what the sandbox has of its own is left out."""
-    args: list[str] = []
-    for entry in sorted(rootfs.iterdir()):
-        if entry.name in _OWN:
-            continue
-        if entry.is_symlink():
-            args += ["--symlink", str(entry.readlink()), f"/{entry.name}"]
-        elif entry.stat().st_mode & stat.S_IXOTH or entry.is_file():
-            args += ["--ro-bind", str(entry), f"/{entry.name}"]
-        else:
-            args += ["--dir", f"/{entry.name}"]  # root's own; closed to the workload
-    return args
 
 
 def _masks() -> list[str]:

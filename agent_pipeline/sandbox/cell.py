@@ -51,12 +51,32 @@ class Cell:
             os.close(info_writer)
         self.link = _link(self._guard)
         try:
-            self._pid1 = _first_process(info_reader)
+            self._pid1 = self._enclosed(_first_process(info_reader))
         except SandboxError:
             self.end()
             raise
         finally:
             os.close(info_reader)
+
+    def _enclosed(self, number: int) -> int:
+        """Return a descriptor of PID 1, which is in the control group then, and has not been asked anything yet.
+
+        From here, and not by the guard before it starts bubblewrap: the kernel takes its time over it, in which PID 1
+        can start. A process that is there after the last step was there in each: its number was nobody else's.
+        """
+        try:
+            descriptor = os.pidfd_open(number)
+        except ProcessLookupError as error:
+            raise SandboxError("bubblewrap ended at once") from error
+        try:
+            if self._group is not None:
+                self._group.admit(number)
+            if _gone(descriptor, 0):
+                raise SandboxError("bubblewrap ended at once")
+        except SandboxError:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def end(self) -> str | None:
         """Kill PID 1, and with it everything; wait; remove the control group. Idempotent, bounded in time."""
@@ -104,7 +124,7 @@ def _link(launched: process.Process) -> PipeLink:
 
 
 def _first_process(info: int) -> int:
-    """Return a descriptor of PID 1, which bubblewrap names on `info`. Raises `SandboxError` when it names none."""
+    """Return the number of PID 1, which bubblewrap names on `info`. Raises `SandboxError` when it names none."""
     said, until = bytearray(), clock.monotonic() + layout.READY_SECONDS
     poller = select.poll()
     poller.register(info, select.POLLIN)
@@ -115,16 +135,14 @@ def _first_process(info: int) -> int:
         if not chunk:
             raise SandboxError("bubblewrap did not start")
         said += chunk
-    try:
-        return os.pidfd_open(int(match[1]))
-    except ProcessLookupError as error:
-        raise SandboxError("bubblewrap ended at once") from error
+    return int(match[1])
 
 
-def _gone(descriptor: int, seconds: float) -> None:
+def _gone(descriptor: int, seconds: float) -> bool:
+    """Wait for a process to end, at most so long; return whether it has."""
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
-    poller.poll(seconds * 1000)
+    return bool(poller.poll(seconds * 1000))
 
 
 def _finish(launched: process.Process) -> None:

@@ -45,10 +45,16 @@ class Group:
     folders: tuple[Path, ...]
     controllers: tuple[str, ...]
 
-    @property
-    def doors(self) -> tuple[Path, ...]:
-        """The files through which a process joins."""
-        return tuple(folder / "cgroup.procs" for folder in self.folders)
+    def admit(self, pid: int) -> None:
+        """Put a process into it: what it starts from now on is bounded. Raises `SandboxError` when one is not there.
+
+        The first to come in a while waits for all processors to notice (an RCU grace period): some 10 ms.
+        """
+        try:
+            for folder in self.folders:
+                (folder / "cgroup.procs").write_text(str(pid))
+        except OSError as error:
+            raise SandboxError(f"the sandbox cannot be put into its control group: {error.strerror}") from error
 
     def remove(self) -> None:
         """Kill what is still in it and remove it; bounded in time. Raises `SandboxError` when something stays."""

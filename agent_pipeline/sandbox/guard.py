@@ -4,12 +4,11 @@
 
     setpriv --pdeathsig TERM      the guard learns at once when we die, even by `kill -9`
       sh                          the guard: waits, kills, removes the control group, and is outside of it
-        (subshell)                joins the control group
-          prlimit                 resource limits
-            setpriv               as root only: uid 10001, no groups, no capabilities, no new privileges
-            (nsenter)             without root: the namespace that has the workspace
-              bwrap               namespaces, mounts, system call filter
-                frame agent       PID 1
+        prlimit                   resource limits
+          setpriv                 as root only: uid 10001, no groups, no capabilities, no new privileges
+          (nsenter)               without root: the namespace that has the workspace
+            bwrap                 namespaces, mounts, system call filter
+              frame agent         PID 1, which `cell` puts into the control group before it is asked anything
 
 Why the uid goes before bubblewrap comes: root in its user namespace would be root on the host
 (containers/bubblewrap#313).
@@ -19,9 +18,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+from agent_pipeline import process
 from agent_pipeline.sandbox.contract import UID
 
 TOOLS: Final = ("sh", "setpriv", "prlimit", "bwrap")
@@ -33,10 +34,7 @@ _GUARD: Final = """
 exec 3<&0 0</dev/null
 count=$1; shift; groups=; n=0
 while [ $n -lt $count ]; do groups="$groups $1"; shift; n=$((n + 1)); done
-(
-  for group in $groups; do echo 0 >"$group/cgroup.procs" || exit 125; done
-  exec "$@" <&3 3<&-
-) &
+( exec "$@" <&3 3<&- ) &
 child=$!
 exec 3<&- 1>/dev/null
 trap 'sleep 0.5; kill -KILL $child 2>/dev/null' TERM INT HUP
@@ -56,32 +54,40 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 
 
+@cache
+def _tool(name: str) -> str:
+    """Return where a program lies, once for all starts: each would search the same directories for it."""
+    return process.which(name) or name
+
+
 def chain(
     command: Sequence[str], *, groups: Sequence[Path], limits: Sequence[str], drop: bool, namespace: int | None = None
 ) -> list[str]:
     """Return the argv that launches `command` (bwrap and its arguments) as drawn above.
 
-    `groups` hold no blank: their names are ours, and their parents are the kernel's.
+    `groups`, which the guard removes at the end, hold no blank: their names are ours, and their parents the kernel's.
     """
-    guard = ["setpriv", "--pdeathsig", "TERM", "sh", "-c", _GUARD, "sandbox-guard", str(len(groups)), *map(str, groups)]
-    return [*guard, *limited([*_entering(namespace), *command], limits=limits, drop=drop)]
+    watched = [_tool("setpriv"), "--pdeathsig", "TERM", _tool("sh"), "-c", _GUARD, "sandbox-guard"]
+    guard = [*watched, str(len(groups)), *map(str, groups)]
+    command = [*_entering(namespace), _tool(command[0]), *command[1:]]
+    return [*guard, *limited(command, limits=limits, drop=drop)]
 
 
 def limited(command: Sequence[str], *, limits: Sequence[str], drop: bool) -> list[str]:
     """Return the inner half of the chain: `command` under `limits`, without root when `drop`."""
-    return ["prlimit", *limits, *(_drop() if drop else ["setpriv", "--no-new-privs"]), *command]
+    rights = _drop() if drop else ["--no-new-privs"]
+    return [_tool("prlimit"), *limits, _tool("setpriv"), *rights, _tool(command[0]), *command[1:]]
 
 
 def _entering(namespace: int | None) -> list[str]:
     """Return what starts the rest in the user and mount namespaces of the process `namespace`, which is our own."""
     if namespace is None:
         return []
-    return ["nsenter", f"--target={namespace}", "--user", "--mount", "--preserve-credentials", "--"]
+    return [_tool("nsenter"), f"--target={namespace}", "--user", "--mount", "--preserve-credentials", "--"]
 
 
 def _drop() -> list[str]:
     return [
-        "setpriv",
         f"--reuid={UID}",
         f"--regid={UID}",
         "--clear-groups",

@@ -12,7 +12,7 @@ from typing import Final
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox.contract import HOME, UID, Image, Spec
 
-AGENT: Final = ("/usr/bin/python3", "-I", "-S", "/opt/agent-pipeline/frame_agent.py")
+AGENT: Final = ("/usr/bin/python3", "-I", "-S", "/opt/agent-pipeline/frame_agent.pyc")
 HOSTNAME: Final = "sandbox"
 MIB: Final = 1 << 20
 TMP_MB, HOME_MB, SHM_MB, RUN_MB = 512, 512, 64, 1

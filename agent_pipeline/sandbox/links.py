@@ -14,6 +14,7 @@ from agent_pipeline import clock
 from agent_pipeline.errors import SandboxError
 
 _CHUNK: Final = 1 << 20
+_AHEAD: Final = 1 << 12  # bytes: most answers whole, and little of a large one twice
 _STREAM_HEADER: Final = 8
 _STDOUT, _STDERR = 1, 2
 _COMPLAINTS: Final = 4096
@@ -43,18 +44,16 @@ class Link(Protocol):
 
 
 class _Waiting:
-    """Waits on two descriptors, which may be one."""
+    """Waits on two descriptors, which may be one. Calls are what an answer's time is made of: it asks for few."""
 
     def __init__(self, reader: int, writer: int) -> None:
         self.reader, self.writer = reader, writer
+        self._ahead = b""  # what was read and not asked for yet
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
-
-    def readable(self, deadline: float) -> None:
-        self._wait(self.reader, select.POLLIN, deadline)
-
-    def writable(self, deadline: float) -> None:
-        self._wait(self.writer, select.POLLOUT, deadline)
+        self._arriving, self._leaving = select.poll(), select.poll()
+        self._arriving.register(reader, select.POLLIN)
+        self._leaving.register(writer, select.POLLOUT)
 
     def news(self, other: int, seconds: float, *, to_send: bool) -> tuple[bool, bool, bool]:
         poller = select.poll()
@@ -63,35 +62,38 @@ class _Waiting:
             poller.register(self.writer, select.POLLOUT | (select.POLLIN if self.writer == self.reader else 0))
         else:
             poller.register(other, select.POLLIN)
-        found = dict(poller.poll(seconds * 1000))
+        found = dict(poller.poll(0 if self._ahead else seconds * 1000))
         sendable = to_send and bool(found.get(self.writer, 0) & (select.POLLOUT | select.POLLERR))
-        arrived = bool(found.get(self.reader, 0) & (select.POLLIN | select.POLLHUP | select.POLLERR))
+        arrived = bool(self._ahead) or bool(found.get(self.reader, 0) & (select.POLLIN | select.POLLHUP | select.POLLERR))
         return arrived, sendable, not to_send and other in found
 
     @staticmethod
-    def _wait(descriptor: int, event: int, deadline: float) -> None:
-        poller = select.poll()
-        poller.register(descriptor, event)
+    def _wait(poller: select.poll, deadline: float) -> None:
         if not poller.poll(max(deadline - clock.monotonic(), 0) * 1000):
             raise SandboxError("the sandbox did not answer in time")
 
     def send(self, data: bytes, deadline: float) -> None:
         rest = memoryview(data)
         while rest:
-            self.writable(deadline)
             try:
                 rest = rest[os.write(self.writer, rest[:_CHUNK]) :]
             except BlockingIOError:
-                continue
+                self._wait(self._leaving, deadline)
             except OSError as error:
                 raise SandboxError("the sandbox is gone") from error
 
     def some(self, size: int, deadline: float) -> bytes:
         """Return at least one and at most `size` bytes."""
+        if not self._ahead:
+            self._ahead = self._read(max(min(size, _CHUNK), _AHEAD), deadline)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data
+
+    def _read(self, size: int, deadline: float) -> bytes:
         while True:
-            self.readable(deadline)
+            self._wait(self._arriving, deadline)
             try:
-                data = os.read(self.reader, min(size, _CHUNK))
+                data = os.read(self.reader, size)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -101,6 +103,8 @@ class _Waiting:
             return data
 
     def exactly(self, size: int, deadline: float) -> bytes:
+        if 0 < size <= len(self._ahead):
+            return self.some(size, deadline)
         data = bytearray()
         while len(data) < size:
             data += self.some(size - len(data), deadline)

@@ -1,7 +1,7 @@
 """PID 1 of every sandbox: runs commands and moves files for the host, over typed frames on stdin and stdout.
 
-`python3 -I -S /opt/agent-pipeline/frame_agent.py`, Python 3.11+, standard library only, and little of it: start-up is
-part of every run. Whoever starts it owns it: it ends when stdin closes, or at its deadline, and with it the kernel
+`python3 -I -S /opt/agent-pipeline/frame_agent.pyc`, Python 3.11+, standard library only, and little of it: start-up is
+part of every run, so it is compiled ahead (`compile_agent.py`). Whoever starts it owns it: it ends when stdin closes, or at its deadline, and with it the kernel
 ends everything else in the PID namespace. It is killed, never trusted; the host reads its answers as a hostile
 peer's.
 
@@ -96,6 +96,10 @@ class Wire:
         self.deadline = time.monotonic() + 60  # until the host says otherwise
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
+        self.arriving, self.leaving = select.poll(), select.poll()
+        self.arriving.register(reader, select.POLLIN)
+        self.leaving.register(writer, select.POLLOUT)
+        self.leaving.register(reader, 0)  # only its end is of interest here
 
     def left(self):
         """Return the milliseconds of life that are left; ends the process when there are none."""
@@ -107,13 +111,12 @@ class Wire:
     def take(self, size):
         """Return exactly `size` bytes of the host's."""
         data = bytearray()
-        poller = select.poll()
-        poller.register(self.reader, select.POLLIN)
         while len(data) < size:
-            poller.poll(self.left())
+            left = self.left()
             try:
                 chunk = os.read(self.reader, min(size - len(data), 1 << 20))
             except BlockingIOError:
+                self.arriving.poll(left)
                 continue
             if not chunk:
                 leave()
@@ -132,17 +135,14 @@ class Wire:
         """Answer the request with that tag."""
         payload = pack(fields)
         data = memoryview(bytes([kind]) + tag + len(payload).to_bytes(4, "big") + payload)
-        poller = select.poll()
-        poller.register(self.writer, select.POLLOUT)
-        poller.register(self.reader, 0)  # only its end is of interest here
         while data:
-            for descriptor, event in poller.poll(self.left()):
-                if descriptor == self.reader or event & (select.POLLERR | select.POLLHUP):
-                    leave()
+            left = self.left()
             try:
                 data = data[os.write(self.writer, data) :]
             except BlockingIOError:
-                continue
+                for descriptor, event in self.leaving.poll(left):
+                    if descriptor == self.reader or event & (select.POLLERR | select.POLLHUP):
+                        leave()
             except OSError:
                 leave()
 

@@ -15,6 +15,7 @@ NEEDED = (
     "agent_pipeline/_data/schemas/proposal.schema.json",
     "agent_pipeline/_data/sandbox_images/seccomp.json",
     "agent_pipeline/_data/sandbox_images/python/frame_agent.py",
+    "agent_pipeline/_data/sandbox_images/python/frame_agent.bytecode",
     "agent_pipeline/_data/sandbox_images/images.lock.json",
     "agent_pipeline/_data/ci_templates/github/agent-pipeline.yml",
     "agent_pipeline/_data/golden/demo/case.json",
