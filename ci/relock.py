@@ -42,8 +42,7 @@ def main() -> None:
 
 def compile_agent(config: Config, name: str, made: LockedImage, folder: Path) -> bool:
     """Write the agent's bytecode beside its source; return whether it is another than before."""
-    image = Store(config).get(made.identity)
-    assert image is not None
+    image = Store(config).require(name, made)
     compiled = run(config, image, (folder / COMPILER).read_text(), (folder / SOURCE).read_bytes())
     file = folder / COMPILED
     if file.exists() and file.read_bytes() == compiled:

@@ -71,11 +71,12 @@ class Cell:
         try:
             if self._group is not None:
                 self._group.admit(number)
-            if _gone(descriptor, 0):
-                raise SandboxError("bubblewrap ended at once")
         except SandboxError:
             os.close(descriptor)
             raise
+        if _gone(descriptor, 0):
+            os.close(descriptor)
+            raise SandboxError("bubblewrap ended at once")
         return descriptor
 
     def end(self) -> str | None:

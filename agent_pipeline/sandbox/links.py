@@ -64,8 +64,8 @@ class _Waiting:
             poller.register(other, select.POLLIN)
         found = dict(poller.poll(0 if self._ahead else seconds * 1000))
         sendable = to_send and bool(found.get(self.writer, 0) & (select.POLLOUT | select.POLLERR))
-        arrived = bool(self._ahead) or bool(found.get(self.reader, 0) & (select.POLLIN | select.POLLHUP | select.POLLERR))
-        return arrived, sendable, not to_send and other in found
+        here = found.get(self.reader, 0) & (select.POLLIN | select.POLLHUP | select.POLLERR)
+        return bool(self._ahead or here), sendable, not to_send and other in found
 
     @staticmethod
     def _wait(poller: select.poll, deadline: float) -> None:

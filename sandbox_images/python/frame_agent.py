@@ -1,9 +1,9 @@
 """PID 1 of every sandbox: runs commands and moves files for the host, over typed frames on stdin and stdout.
 
 `python3 -I -S /opt/agent-pipeline/frame_agent.pyc`, Python 3.11+, standard library only, and little of it: start-up is
-part of every run, so it is compiled ahead (`compile_agent.py`). Whoever starts it owns it: it ends when stdin closes, or at its deadline, and with it the kernel
-ends everything else in the PID namespace. It is killed, never trusted; the host reads its answers as a hostile
-peer's.
+part of every run, so it is compiled ahead (`compile_agent.py`). Whoever starts it owns it: it ends when stdin closes,
+or at its deadline, and with it the kernel ends everything else in the PID namespace. It is killed, never trusted; the
+host reads its answers as a hostile peer's.
 
 A frame is type (1 byte), tag (8 bytes, chosen by the host, echoed), length (4 bytes), and that many bytes of fields;
 a field is a length (4 bytes) and that many bytes. The host's half is `agent_pipeline/sandbox/frames.py`.
