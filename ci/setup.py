@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import machine
+import peers
 from machine import Stopped, say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,7 @@ def main() -> int:
         environment()
         engine = machine.engine()
         image(engine)
+        peers.install()
     except Stopped as reason:
         print(f"setup: stopped: {reason}", file=sys.stderr, flush=True)
         return 3
