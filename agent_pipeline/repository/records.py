@@ -211,7 +211,7 @@ def check_plain(record: Record) -> None:
 
 
 def _again(clone: Clone, commit: str) -> bool:
-    parents = clone.parents(commit)
+    parents = clone.parents(commit) if is_carrier(clone, commit) else ()
     return len(parents) == 1 and carrier(clone, parents[0], clone.tree(commit)) == commit
 
 

@@ -215,7 +215,7 @@ def later(off: OfflineCase) -> str:
 
 
 STEPS: Final[tuple[tuple[str, Step[OfflineCase]], ...]] = (
-    ("target", target),
+    ("target at the base", target),
     ("admitted", admitted),
     ("staged", staged),
     ("proofs", _once_merged("proofs")),

@@ -1,0 +1,256 @@
+"""Bundles that somebody made by hand, every digest of their form right: refused, or they prove less, never more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.bundles import Contents, Shared, bundled, changed, failed, manifest_of, outcome, proven
+from support.carried import carried
+from support.trust import Maker, root_of
+
+from agent_pipeline.documents import bundle, strict
+from agent_pipeline.documents.git_object import GitObject
+from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED
+from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, SignatureError
+from agent_pipeline.repository import records
+from agent_pipeline.repository.records import Record
+from agent_pipeline.repository.trees import Put
+
+At = Callable[[str], Shared]
+ELSEWHERE = "https://git.example.org/evil/app"
+
+
+def names(data: bytes, folder: str) -> list[str]:
+    return [content.name for content in manifest_of(data).contents if content.name.startswith(f"{folder}/")]
+
+
+CHANGES: dict[str, Callable[[Contents, str], object]] = {
+    "gone": lambda held, name: held.pop(name),
+    "emptied": lambda held, name: held.update({name: b""}),
+    "longer": lambda held, name: held.update({name: held[name] + b"\n"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_nothing_can_be_taken_out_or_changed_in_place(at: At, change: Callable[[Contents, str], object]) -> None:
+    shared = at("merged")
+    held = names(shared.data, "objects") + names(shared.data, "record") + names(shared.data, "rules")
+    for name in held[:: 1 if change is CHANGES["gone"] else 5]:
+        forged = changed(shared.data, lambda contents: change(contents, name))  # noqa: B023 - called at once
+        with pytest.raises(SchemaError):
+            proven(forged, shared.root)
+
+
+def test_contents_cannot_change_places(at: At) -> None:
+    shared = at("approved")
+    held = names(shared.data, "record")
+
+    def swap(contents: Contents) -> None:
+        contents[held[0]], contents[held[1]] = contents[held[1]], contents[held[0]]
+
+    with pytest.raises(SchemaError, match="exactly what its commits need"):
+        proven(changed(shared.data, swap), shared.root)
+
+
+BLOB = GitObject("blob", b"a stowaway")
+ADDED = {
+    "an object": {f"objects/{BLOB.name()}": BLOB.to_bytes()},
+    "a file in the record": {"record/1/reports/more.json": b"{}"},
+    "a rule": {"rules/trust/2.00000000.dsse.json": b"{}"},
+    "the same object twice": {f"objects/{GitObject('blob', b'{}').name()}": GitObject("blob", b"{}").to_bytes()},
+}
+
+
+@pytest.mark.parametrize("more", ADDED.values(), ids=ADDED)
+def test_nothing_can_be_put_in(at: At, more: Contents) -> None:
+    with pytest.raises(SchemaError, match="exactly what its commits need"):
+        proven(changed(at("merged").data, lambda held: held.update(more)), at("merged").root)
+
+
+def test_an_object_under_another_name_is_refused(at: At) -> None:
+    name = names(at("proposed").data, "objects")[0]
+    with pytest.raises(SchemaError, match="is another one"):
+        proven(
+            changed(at("proposed").data, lambda held: held.update({f"objects/{'0' * 40}": held.pop(name)})),
+            at("proposed").root,
+        )
+
+
+def test_the_manifest_cannot_point_elsewhere(at: At) -> None:
+    shared = at("merged")
+    said = manifest_of(shared.data)
+    for more in (
+        {"request": "a" * 16}, {"number": 2}, {"merge": None}, {"staged": None}, {"record": said.rules},
+        {"rules": said.record}, {"merge": said.staged}, {"staged": said.merge}, {"merge": said.record},
+    ):  # fmt: skip
+        try:
+            found = proven(changed(shared.data, lambda _held: None, **more), shared.root)
+        except RejectedError:
+            continue
+        assert found.decision.verdict == FAILED, more
+
+
+def test_a_trial_can_neither_be_claimed_nor_denied(at: At) -> None:
+    found = proven(changed(at("staged").data, lambda _held: None, trial=True), at("staged").root).decision
+    assert "trial" in failed(found)
+
+
+def test_a_stripped_attestation_is_missed(tmp_path: Path) -> None:
+    """The record is written anew without what CI signed: the log still says that there was something."""
+    made = carried(tmp_path / "r", "approved")
+    for kind, missed in (("summary", {"admitted"}), ("test-result", set()), ("approval", set())):
+        shared = Shared(made, bundled(made))
+        whole = proven(shared.data, made.root).decision
+        less = proven(_without(made.clone, made.id, made.tip, kind, shared.data), made.root).decision
+        assert failed(less) >= missed, kind
+        assert set(less.proofs) < set(whole.proofs) | set(less.proofs)
+        assert not {"reviewed 1/1", "3 persons", "replayed"} <= set(less.proofs), (kind, less.proofs)
+
+
+def _without(clone: object, request: str, tip: str, kind: str, data: bytes) -> bytes:
+    """Make the bundle of the record without one kind of attestation."""
+    from agent_pipeline.repository import portable, trees  # noqa: PLC0415 - one helper
+    from agent_pipeline.repository.clone import Clone  # noqa: PLC0415
+
+    assert isinstance(clone, Clone)
+    record = Record(request, tip, clone)
+    gone: dict[str, Put | None] = {path: None for path in record.files() if f"/{kind}." in path}
+    assert gone
+    tree = trees.build(clone, clone.tree(tip), gone)
+    carrier = record.carrier(1)
+    assert carrier is not None
+    other = records.commits.write(
+        clone, records.commits.draft(clone, tree, [carrier], "Record\n", *records._WHO, records._WHEN), None
+    )
+    said = manifest_of(data)
+    heads = portable.Heads(Record(request, other, clone), said.rules, said.staged, said.merge)
+    logs = {name: one for name, one in bundle.read(data).contents.items() if name.startswith("log")}
+    return bundle.write(replace(said, record=other), portable.collect(clone, heads) | logs)
+
+
+def test_a_log_of_another_repository_proves_nothing(at: At) -> None:
+    shared = at("staged")
+    other = Maker(entry_change=lambda one: replace(one, repository=ELSEWHERE))
+    entry = other.entry([], "admitted", [])
+    found = proven(changed(shared.data, lambda held: held.update({names(shared.data, "log")[0]: entry})), shared.root)
+    assert "another repository" in outcome(found.decision, "log")[1]
+    assert found.decision.verdict == FAILED
+
+
+def test_a_trust_root_of_another_repository_is_not_the_pinned_one(tmp_path: Path, at: At) -> None:
+    stranger = Shared.make(tmp_path / "r", "proposed", root=root_of({"ada": ("root", "requester", "runner", "policy"),
+        "robot": ("ci", "merger"), "rita": ("reviewer",)}, bots=("robot",), repository=ELSEWHERE))  # fmt: skip
+    with pytest.raises(SignatureError, match="is pinned"):
+        proven(stranger.data, at("staged").root)
+
+
+def test_rules_of_the_bundles_own_are_said_to_be_so(tmp_path: Path) -> None:
+    """A runner that makes up a policy gets no further than being called the only one who says so; CI's word ends it."""
+    loose = carried(tmp_path / "r").policy.replace(b'deny: [".github/**"]', b"deny: []")
+    put = {".github/workflows/x.yml": Put(b"on: push\n", "100644")}
+    made = carried(tmp_path / "loose", "proposed", policy=loose, puts=put)
+    found = proven(bundled(made), made.root).decision
+    assert outcome(found, "rules")[0] == SKIPPED
+    assert outcome(found, "policy")[0] == SKIPPED
+    assert "only its own rules say so" in outcome(found, "policy")[1]
+    strict_ = carried(tmp_path / "strict", "proposed", puts=put)
+    assert "allowed paths" in failed(proven(bundled(strict_), strict_.root).decision)
+
+
+def test_rules_exchanged_under_an_admitted_proposal_are_found(tmp_path: Path) -> None:
+    made = carried(tmp_path / "r", "staged")
+    made.land({".agent-pipeline/policy.yaml": made.policy.replace(b"reviewers: 1", b"reviewers: 0")})
+    found = proven(bundled(made), made.root).decision
+    assert {"policy", "admitted"} <= failed(found)
+
+
+MERGES = {"another tree": "tree", "another base": "base", "another staged commit": "staged", "not a merger": "key"}
+
+
+@pytest.mark.parametrize("part", MERGES.values(), ids=MERGES)
+def test_a_merge_commit_of_something_else_is_refused(tmp_path: Path, part: str) -> None:
+    made = carried(tmp_path / "r", "approved")
+    other = made.project.commit({"README": b"another\n"}, "elsewhere")
+    tree = made.clone.tree(other)
+    made.project.git("reset", "--quiet", "--hard", made.maker.proposal().base)
+    made.merge()
+    right = bundled(made)
+    assert proven(right, made.root).decision.verdict == PASSED
+    said = {"tree": tree, "base": other, "staged": other, "key": "ada"}[part]
+    draft = _merge_draft(made, **{part: said})
+    forged = made.signed_commit(draft, said if part == "key" else made.maker.merger)
+    from agent_pipeline.repository import portable  # noqa: PLC0415 - one test
+
+    head = manifest_of(right)
+    heads = portable.Heads(Record(made.id, head.record, made.clone), head.rules, head.staged, forged)
+    logs = {name: one for name, one in bundle.read(right).contents.items() if name.startswith("log")}
+    data = bundle.write(replace(head, merge=forged), portable.collect(made.clone, heads) | logs)
+    try:
+        found = proven(data, made.root).decision
+    except RejectedError:
+        assert part == "base"  # that commit has no such rules
+        return
+    assert "merge" in failed(found) | ({"merge"} if "target" in failed(found) else set())
+    assert found.verdict == FAILED
+
+
+def _merge_draft(made: object, **said: str) -> bytes:
+    from support.carried import Carried  # noqa: PLC0415 - for the type
+
+    assert isinstance(made, Carried)
+    return made.merge_draft(**said)
+
+
+def test_trees_that_git_refuses_never_get_in(tmp_path: Path) -> None:
+    made = carried(tmp_path / "r", "proposed")
+    base = made.maker.proposal().base
+    blob = made.project.blob(b"x")
+    for row in (("40000", b".git"), ("100644", b"a/b"), ("100644", b"..")):
+        inner = made.project.raw_tree(("100644", b"config", blob))
+        tree = made.project.raw_tree((row[0], row[1], inner if row[0] == "40000" else blob))
+        carrier = records.carrier(made.clone, base, tree)
+        record = Record(made.id, made.tip, made.clone)
+        tip = records.extend(made.clone, record, made.id, {"2/proposal.json": b"{}"}, carrier)
+        with pytest.raises(AgentPipelineError):
+            proven(_of(made, tip), made.root)
+
+
+def _of(made: object, tip: str) -> bytes:
+    from support.carried import Carried  # noqa: PLC0415 - for the type
+
+    from agent_pipeline.repository import portable  # noqa: PLC0415 - one helper
+
+    assert isinstance(made, Carried)
+    head = manifest_of(bundled(made))
+    contents = portable.collect(made.clone, portable.Heads(Record(made.id, tip, made.clone), head.rules))
+    return bundle.write(replace(head, record=tip, contents=(), staged=None), contents)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_whatever_is_changed_it_is_refused_or_says_no_more_than_before(at: At, data: st.DataObject) -> None:
+    """Somebody changes bytes of any content and makes all digests of the form right again."""
+    shared = at("merged")
+    held = manifest_of(shared.data).contents
+    name = data.draw(st.sampled_from([content.name for content in held]))
+    size = next(content.size for content in held if content.name == name)
+    place, more = data.draw(st.integers(0, size)), data.draw(st.binary(max_size=8))
+    cut = data.draw(st.integers(0, 8))
+
+    def change(contents: Contents) -> None:
+        contents[name] = contents[name][:place] + more + contents[name][place + cut :]
+
+    forged = changed(shared.data, change)
+    if forged == shared.data:
+        return
+    try:
+        found = proven(forged, shared.root).decision
+    except RejectedError:
+        return
+    assert found.verdict != PASSED, (name, place, more, cut)
+    assert strict.sha256(forged) != strict.sha256(shared.data)
