@@ -30,7 +30,7 @@ COMMANDS = {
     "join": ("trust.joining:join", "Offer your public key to this repository."),
     "trust": ("trust.group:trust", "Who may do what: pin, show, add, remove, rotate, revoke, sign."),
     "keys": ("keys:keys", "Your own keys: generate, list."),
-    "policy": ("policy:policy", "Check the policy."),
+    "policy": ("policy:policy", "The policy: check, migrate."),
     "image": ("image:image", "The sandbox images: build, list, export, import, push, pull, rm."),
     "bundle": ("bundle:bundle", "A proposal as one file: export, import, verify offline."),
     "sandbox": ("sandbox:sandbox", "The sandboxes on this machine: sweep."),

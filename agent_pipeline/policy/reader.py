@@ -16,6 +16,7 @@ from agent_pipeline.documents.policy import PATH, Policy
 from agent_pipeline.errors import SchemaError
 
 MAX_BYTES: Final = 256 * 1024
+VERSION: Final = 1  # of a policy's form: the newest, and so far the only one
 MAX_DEPTH: Final = 12
 
 
@@ -54,6 +55,15 @@ _PLAINLY: Final = "write the value out"
 
 def load(data: bytes) -> Policy:
     """Read a policy. Raises `SchemaError` that names the line or the member."""
+    return Policy.from_dict(_mapping(data))
+
+
+def version_of(data: bytes) -> Any:  # noqa: ANN401 - whatever stands there
+    """Return what a policy says its version is, whether or not this is one that can be read. Raises `SchemaError`."""
+    return _mapping(data).get("version")
+
+
+def _mapping(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise SchemaError(f"{PATH} has {len(data)} bytes; at most {MAX_BYTES} are read")
     if data.count(b"[") + data.count(b"{") > 10 * MAX_DEPTH + data.count(b"\n"):
@@ -64,7 +74,7 @@ def load(data: bytes) -> Policy:
         raise SchemaError(f"{PATH} is not readable YAML: {error}") from error
     if not isinstance(value, dict):
         raise SchemaError(f"{PATH} is not a mapping")
-    return Policy.from_dict(value)
+    return value
 
 
 def digest(data: bytes) -> str:

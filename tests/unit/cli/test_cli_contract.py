@@ -62,6 +62,7 @@ CONTRACT: dict[str, set[str]] = {
     "keys generate": {"--scheme", "--passphrase"},
     "keys list": set(),
     "policy check": set(),
+    "policy migrate": set(),
     "image build": {"--relock"},
     "image list": set(),
     "image export": set(),
