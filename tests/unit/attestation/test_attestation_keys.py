@@ -192,3 +192,37 @@ def test_any_text_is_a_key_or_our_own_error(text: str, scheme: str) -> None:
         keys.key_from_openssh(text)
     except AgentPipelineError:
         return
+
+
+# Every encoding of the points whose order divides 8, as libsodium and Wycheproof list them.
+SMALL = (
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+)
+
+
+def eightfold(y: int) -> tuple[int, int]:
+    """Eight times a point with this y, by the addition law alone."""
+    p, d = 2**255 - 19, -121665 * pow(121666, -1, 2**255 - 19)
+    square = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
+    x = pow(square, (p + 3) // 8, p)
+    x = x if x * x % p == square else x * pow(2, (p - 1) // 4, p) % p
+    assert x * x % p == square
+    for _ in range(3):
+        both = d * x * x * y * y
+        x, y = 2 * x * y * pow(1 + both, -1, p) % p, (y * y + x * x) * pow(1 - both, -1, p) % p
+    return x, y
+
+
+@pytest.mark.parametrize("text", SMALL)
+@pytest.mark.parametrize("sign", [0, 0x80])
+def test_no_point_of_small_order_is_a_key(text: str, sign: int) -> None:
+    raw = bytearray.fromhex(text)
+    assert eightfold(int.from_bytes(raw, "little")) == (0, 1)
+    raw[31] |= sign
+    said = ed25519_points.flaw(bytes(raw))
+    assert said is not None
+    assert "small order" in said
