@@ -84,8 +84,11 @@ def check_void(index: int, ended: Former, entries: Iterable[LogEntry]) -> None:
     `entries` are those that say something, the endings at least. What an entry says of a key's end before the trust
     root's own end of it is no such knowledge: anybody who signs entries could write that.
     """
+    known = (
+        ended.until if ended.revoked else ended.until - 1
+    )  # in good order, a key may sign the entry by which it ends
     for entry in entries:
-        if entry.event in ENDINGS and ended.keyid in (entry.keys or ()) and ended.until - 1 <= entry.index < index:
+        if entry.event in ENDINGS and ended.keyid in (entry.keys or ()) and known <= entry.index < index:
             raise SignatureError(
                 f"entry {index} of the log is signed by key {ended.keyid[:8]}, which entry {entry.index} had "
                 f"{entry.event}",
