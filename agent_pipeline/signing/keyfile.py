@@ -63,7 +63,8 @@ def load(data: bytes, name: str, passphrase: Callable[[], bytes]) -> PrivateKey:
 
     Raises `UsageError` for a weak encryption and for what does not open, `SignatureError` for other schemes than ours.
     """
-    secret = passphrase() if protection.encrypted(data, name) else None
+    front = protection.front(data, name)
+    secret = passphrase() if front.encrypted else None
     loader = load_ssh_private_key if data.lstrip().startswith(_OPENSSH) else load_pem_private_key
     try:
         private = loader(data, secret)
@@ -71,7 +72,9 @@ def load(data: bytes, name: str, passphrase: Callable[[], bytes]) -> PrivateKey:
         if secret is not None:
             raise UsageError(f"{name} does not open with this passphrase", hint="try again") from error
         raise UsageError(f"{name} is no readable private key", hint="an OpenSSH private key is expected") from error
-    keys.key_from_public(private.public_key())
+    key = keys.key_from_public(private.public_key())
+    if front.public not in (None, keys.openssh_blob(key)):
+        raise UsageError(f"{name} carries the public half of another key", hint="make a new key; this file was changed")
     assert isinstance(private, PrivateKey)  # noqa: S101 - the line above refuses any other kind
     return private
 

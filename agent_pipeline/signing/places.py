@@ -41,15 +41,20 @@ def way(path: str) -> None:
     as /tmp is). A folder that a group may write passes, for that is how many homes are: who cannot make files of ours
     gains nothing from it.
     """
-    for step, found in _steps(Path(path).absolute()):
-        if found.st_uid not in (os.geteuid(), 0):
-            kind = "the link" if stat.S_ISLNK(found.st_mode) else "the folder"
-            raise UsageError(
-                f"{path}: {kind} {step} belongs to another user, who could exchange it",
-                hint="keep it in a folder of your own",
-            )
-        if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-            raise UsageError(f"{path}: everybody may write to the folder {step}", hint=f"chmod o-w {step}")
+    for at, found in _steps(Path(path).absolute()):
+        step(path, at, found)
+
+
+def step(path: str, at: Path, found: os.stat_result) -> None:
+    """Raise `UsageError` when the folder or link `at`, on the way to `path`, is in somebody else's hands."""
+    if found.st_uid not in (os.geteuid(), 0):
+        kind = "the link" if stat.S_ISLNK(found.st_mode) else "the folder"
+        raise UsageError(
+            f"{path}: {kind} {at} belongs to another user, who could exchange it",
+            hint="keep it in a folder of your own",
+        )
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise UsageError(f"{path}: everybody may write to the folder {at}", hint=f"chmod o-w {at}")
 
 
 def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.attestation.wire import Reader
@@ -27,8 +28,16 @@ class WeakError(Exception):
     """The reason why an encryption is refused."""
 
 
-def encrypted(data: bytes, name: str) -> bool:
-    """Return whether the key file `data`, called `name`, wants a passphrase.
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What can be read of a key file without a passphrase: whether one is wanted, and OpenSSH's public half."""
+
+    encrypted: bool
+    public: bytes | None = None
+
+
+def front(data: bytes, name: str) -> Front:
+    """Return what the key file `data`, called `name`, says of itself.
 
     Raises `UsageError` for what is no private key in PEM, and for an encryption that is too weak or cannot be judged.
     """
@@ -40,14 +49,14 @@ def encrypted(data: bytes, name: str) -> bool:
             from agent_pipeline.signing import pkcs8  # noqa: PLC0415 - rare, and as slow to import as all the rest
 
             pkcs8.check(body)
-            return True
+            return Front(encrypted=True)
     except (ValueError, SchemaError, WeakError) as error:
         raise UsageError(
             f"{name}: {error}", hint=f"encrypt it anew: ssh-keygen -p -a {OUR_ROUNDS} -f FILE; or make a new key"
         ) from error
     if kind not in ("PRIVATE KEY", "EC PRIVATE KEY"):
         raise UsageError(f"{name} is no readable private key", hint="an OpenSSH private key is expected")
-    return False
+    return Front(encrypted=False)
 
 
 def _pem(data: bytes) -> tuple[str, bytes]:
@@ -62,13 +71,16 @@ def _pem(data: bytes) -> tuple[str, bytes]:
         raise ValueError("it is no readable private key") from error
 
 
-def _openssh(body: bytes) -> bool:
+def _openssh(body: bytes) -> Front:
     reader = Reader(body, "the private key")
     if reader.take(len(_MAGIC)) != _MAGIC:
         raise SchemaError("it is no OpenSSH private key")
     cipher, kdf, options = reader.string(), reader.string(), Reader(reader.string(), "the private key")
+    if reader.uint32() != 1:
+        raise SchemaError("it holds more than one key, or none")
+    public = reader.string()
     if (cipher, kdf) == (b"none", b"none"):
-        return False
+        return Front(encrypted=False, public=public)
     if kdf != b"bcrypt":
         raise WeakError(f"its key derivation {kdf[:20]!a} is not bcrypt")
     options.string()
@@ -77,4 +89,4 @@ def _openssh(body: bytes) -> bool:
         raise WeakError(
             f"its key derivation has {rounds} rounds of bcrypt; {FEWEST_ROUNDS} to {_MOST_ROUNDS} are taken"
         )
-    return True
+    return Front(encrypted=True, public=public)
