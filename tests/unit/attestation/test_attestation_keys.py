@@ -42,10 +42,17 @@ RFC_8032 = [
 ]
 
 
+# The points of order 8, as ed25519-speccheck, Wycheproof and libsodium's list of refused keys write them.
+ORDER_8 = (
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+)
+
+
 def small_order() -> list[bytes]:
     """The encodings of all eight points of small order, and their non-canonical doubles."""
     found = []
-    for y in ed25519_points._SMALL_ORDER:
+    for y in (0, 1, ed25519_points.P - 1, *(int.from_bytes(bytes.fromhex(text), "little") for text in ORDER_8)):
         for sign in (0, 1 << 255):
             found += [
                 ((y + shift) | sign).to_bytes(32, "little") for shift in (0, ed25519_points.P) if y + shift < 2**255
@@ -74,6 +81,12 @@ def test_small_order_keys_are_refused(raw: bytes) -> None:
         keys.key_from_public(weak)
     with pytest.raises(SignatureError, match="refused"):
         keys.load(Key(keys.keyid(weak), keys.ED25519, raw.hex(), "x"))
+
+
+def test_the_base_point_is_not_of_small_order() -> None:
+    y = 4 * pow(5, ed25519_points.P - 2, ed25519_points.P) % ed25519_points.P
+    assert ed25519_points.flaw(y.to_bytes(32, "little")) is None
+    assert len(small_order()) == 14
 
 
 def test_a_key_off_the_curve_is_refused() -> None:
