@@ -17,7 +17,8 @@ from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox.contract import Image
 from agent_pipeline.sandbox.engines import choose
 from agent_pipeline.sandbox.images import discovery, locks, requirements
-from agent_pipeline.sandbox.images.derive import derive
+from agent_pipeline.sandbox.images.derive import derive, ensure
+from agent_pipeline.sandbox.images.sources import NOWHERE_ELSE, Sources
 from agent_pipeline.sandbox.images.store import Store
 
 Tell = Callable[[str], None]
@@ -42,11 +43,11 @@ def project_files(clone: Clone, commit: str) -> dict[str, bytes]:
     return found
 
 
-def resolved(clone: Clone, commit: str, tell: Tell) -> bytes:
+def resolved(clone: Clone, commit: str, tell: Tell, sources: Sources = NOWHERE_ELSE) -> bytes:
     """Return the requirements lock for what the files of a commit name."""
     wanted = discovery.discover(project_files(clone, commit))
     tell(f"dependencies: {', '.join(wanted)}")
-    return requirements.resolve(wanted, tell)
+    return requirements.resolve(wanted, tell, sources)
 
 
 def own_lock(start: Path) -> tuple[Clone, ImagesLock] | None:
@@ -67,7 +68,9 @@ def own_lock(start: Path) -> tuple[Clone, ImagesLock] | None:
         raise SchemaError(f"{IMAGES_PATH}: {error.message}", hint=f"restore it: git restore {IMAGES_PATH}") from error
 
 
-def renew(clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell) -> Renewed:
+def renew(
+    clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell, sources: Sources = NOWHERE_ELSE
+) -> Renewed:
     """Lock what HEAD's commit names, make the image `name` of it, and write both locks into the working tree.
 
     Nothing is written unless something changed, and then only once the image is there.
@@ -77,12 +80,12 @@ def renew(clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell)
     left_out = [path for path in clone.dirty() if path not in (IMAGES_PATH, REQUIREMENTS)]
     if left_out:
         tell(f"note: uncommitted changes are left out: {', '.join(left_out[:5])}{' …' if len(left_out) > 5 else ''}")  # noqa: PLR2004
-    old, new = _current(clone.worktree, REQUIREMENTS), resolved(clone, commit, tell)
+    old, new = _current(clone.worktree, REQUIREMENTS), resolved(clone, commit, tell, sources)
     was, now = _read(old, tell), requirements.read(new)
     if was == now:
         new = old  # the same packages, whatever the comments say
     engine = choose(config, ("docker", "bubblewrap"), None)
-    locked = derive(config, engine, _base(config, lock, before), new, name, tell)
+    locked = derive(config, engine, _base(config, lock, before), new, name, tell, sources)
     if locked.identity == before.identity:
         locked = before  # with what else the lock says of it: where it can be had
     if (new, locked) == (old, before):
@@ -92,6 +95,16 @@ def renew(clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell)
     for path, data in files.items():
         write(clone.worktree, path, data)
     return Renewed(locked, _changes(was or (), now), tuple(files))
+
+
+def as_locked(
+    clone: Clone, config: Config, lock: ImagesLock, name: str, tell: Tell, sources: Sources = NOWHERE_ELSE
+) -> LockedImage:
+    """Make the image `name` exactly as both lock files of the working tree say. Raises as `derive.ensure`."""
+    assert clone.worktree is not None  # noqa: S101 - `own_lock` found the lock in it
+    engine = choose(config, ("docker", "bubblewrap"), None)
+    ensure(config, engine, lock, name, _current(clone.worktree, REQUIREMENTS), tell, sources)
+    return lock.images[name]
 
 
 def _read(lock: bytes, tell: Tell) -> tuple[requirements.Pinned, ...] | None:

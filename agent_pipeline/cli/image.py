@@ -13,13 +13,14 @@ from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
-from agent_pipeline.documents.images_lock import ImagesLock
+from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.errors import RejectedError, SchemaError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox.images import archive, locks, recipe
 from agent_pipeline.sandbox.images.build import build as build_image
 from agent_pipeline.sandbox.images.build import wanted
 from agent_pipeline.sandbox.images.discard import discard
+from agent_pipeline.sandbox.images.sources import Sources, sources
 from agent_pipeline.sandbox.images.store import Store, StoredImage
 
 MIB = 1 << 20
@@ -28,25 +29,47 @@ MIB = 1 << 20
 @command("agent-pipeline image build project")
 @click.argument("name", default="python")
 @click.option("--relock", is_flag=True, help="Take what the mirror has now for a base, and print the new lock entry.")
-def build(out: Output, name: str, *, relock: bool) -> None:
+@click.option("--locked", is_flag=True, help="Make the project's image as both lock files say, and change neither.")
+@click.option(
+    "--secret",
+    "secrets",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="For a private package index: NAME is netrc, pip.conf, or the index's host (user:password, or a token).",
+)
+@click.option("--wheels", type=click.Path(path_type=Path), help="A directory of wheels of your own, beside the index.")
+def build(out: Output, name: str, *, relock: bool, locked: bool, secrets: tuple[str, ...], wheels: Path | None) -> None:
     """Build a base image from Debian's packages, the locked versions or an error; or renew the project's image.
 
     NAME is a base (default: python), or an image that this repository's lock derives from one: then the dependencies
-    that HEAD's commit names are resolved again, and both lock files in the working tree say what came out.
+    that HEAD's commit names are resolved again, and both lock files in the working tree say what came out; with
+    --locked the image is made as they say already. Secrets are for pip alone: no layer, lock, log or cache holds them.
     """
     own = dependencies.own_lock(Path.cwd()) if name not in recipe.names() else None
     if own is not None and name in own[1].images and own[1].images[name].base is not None:
         if relock:
             raise UsageError(f"{name} is always locked anew", hint="leave --relock out: it is for base images")
-        _renew(out, *own, name)
+        given = sources(secrets, wheels)
+        if locked:
+            _print(out, name, dependencies.as_locked(own[0], configuration.load(), own[1], name, out.talk, given))
+            return
+        _renew(out, *own, name, given)
         return
-    locked = build_image(configuration.load(), name, out.talk, relock=relock)
+    if locked or secrets or wheels is not None:
+        raise UsageError(
+            f"{name} is made of Debian's packages alone, always as locked",
+            hint="--locked, --secret and --wheels are for the project's image, in its repository",
+        )
+    _print(out, name, build_image(configuration.load(), name, out.talk, relock=relock))
+
+
+def _print(out: Output, name: str, locked: LockedImage) -> None:
     document = {"name": name, "identity": locked.identity, "packages": locked.packages}
     out.finish(document, lambda: f"{name}  sha256:{locked.identity}")
 
 
-def _renew(out: Output, clone: Clone, lock: ImagesLock, name: str) -> None:
-    done = dependencies.renew(clone, configuration.load(), lock, name, out.talk)
+def _renew(out: Output, clone: Clone, lock: ImagesLock, name: str, given: Sources) -> None:
+    done = dependencies.renew(clone, configuration.load(), lock, name, out.talk, given)
     document = {"name": name, "identity": done.locked.identity, "packages": done.locked.packages}
     document |= {"changes": list(done.changes), "files": list(done.written)}
     lines = [f"{name}  sha256:{done.locked.identity}", *(f"  {change}" for change in done.changes)]

@@ -73,14 +73,23 @@ def _zip(content: Mapping[str, bytes]) -> bytes:
 
 
 @contextlib.contextmanager
-def index(*files: tuple[str, bytes]) -> Iterator[str]:
-    """A simple index (PEP 503) on loopback with these files; gives its URL."""
+def index(*files: tuple[str, bytes], user: tuple[str, str] | None = None) -> Iterator[str]:
+    """A simple index (PEP 503) on loopback with these files; gives its URL.
+
+    With `user` it wants that name and password, and tempts clients to keep what they sent it.
+    """
     by_name = dict(files)
+    wanted = "Basic " + base64.b64encode(":".join(user or ()).encode()).decode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = self.path.strip("/").split("/")
-            if parts[0] == "files" and parts[-1] in by_name:
+            if user is not None and self.headers.get("Authorization") != wanted:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="here"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            elif parts[0] == "files" and parts[-1] in by_name:
                 self._answer(by_name[parts[-1]], "application/octet-stream")
             elif parts[0] == "simple" and (links := self._links(parts[-1])):
                 self._answer(f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html")
@@ -96,6 +105,9 @@ def index(*files: tuple[str, bytes]) -> Iterator[str]:
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if user is not None:
+                self.send_header("Vary", "Authorization")
+                self.send_header("Cache-Control", "max-age=3600")
             self.end_headers()
             self.wfile.write(body)
 
@@ -103,7 +115,7 @@ def index(*files: tuple[str, bytes]) -> Iterator[str]:
             """Say nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/simple"

@@ -24,6 +24,7 @@ from agent_pipeline.sandbox.images import layers, requirements, target
 from agent_pipeline.sandbox.images.layers import FILE, Entry
 from agent_pipeline.sandbox.images.locks import check_is_for_here
 from agent_pipeline.sandbox.images.registry.pull import locked_pull
+from agent_pipeline.sandbox.images.sources import NOWHERE_ELSE, Sources
 from agent_pipeline.sandbox.images.store import Store, remove, verified
 
 Progress = Callable[[str], None]
@@ -37,7 +38,15 @@ _MAX_DEPTH: Final = 64
 _MAX_FIRST_LINE: Final = 4096
 
 
-def derive(config: Config, engine: Engine, base: Image, lock: bytes, name: str, progress: Progress) -> LockedImage:
+def derive(  # noqa: PLR0913, PLR0917 - what goes into an image, and who makes it where
+    config: Config,
+    engine: Engine,
+    base: Image,
+    lock: bytes,
+    name: str,
+    progress: Progress,
+    sources: Sources = NOWHERE_ELSE,
+) -> LockedImage:
     """Return the image `name` with the locked wheels on top of `base`, made now when it is not here.
 
     Raises `UsageError` naming wheels that cannot be had or do not fit together, `RejectedError` for a malformed lock,
@@ -51,17 +60,25 @@ def derive(config: Config, engine: Engine, base: Image, lock: bytes, name: str, 
                 progress(f"image {name}: sha256:{stored.identity[:12]} is here")
                 return stored.locked()
         with store.staging() as folder:
-            layer, path = _layer(engine, base, lock, folder, progress)
+            layer, path = _layer(engine, base, lock, folder, progress, sources)
             below = (base.folder / "config.json").read_bytes()
             facts = identities.read(below)
             stacked = identities.Facts(name, (*facts.layers, layer), facts.packages, base.identity, digest)
-            sources = dict(zip(facts.layers, verified(base), strict=True))
-            image = store.add(identities.derived(below, stacked), {**sources, layer: path})
+            files = dict(zip(facts.layers, verified(base), strict=True))
+            image = store.add(identities.derived(below, stacked), {**files, layer: path})
     progress(f"image {name}: sha256:{image.identity}")
     return LockedImage(image.identity, facts.packages, base.identity, digest, identities.architecture())
 
 
-def ensure(config: Config, engine: Engine, locks: ImagesLock, name: str, lock: bytes, progress: Progress) -> Image:
+def ensure(  # noqa: PLR0913, PLR0917 - as `derive`
+    config: Config,
+    engine: Engine,
+    locks: ImagesLock,
+    name: str,
+    lock: bytes,
+    progress: Progress,
+    sources: Sources = NOWHERE_ELSE,
+) -> Image:
     """Return the image that a repository's images lock calls `name`, made here from its requirements lock if need be.
 
     Raises `SandboxError` when the base is not here or the result is not the locked image; otherwise as `derive`.
@@ -75,7 +92,7 @@ def ensure(config: Config, engine: Engine, locks: ImagesLock, name: str, lock: b
     if pulled is not None or wanted.base is None or wanted.requirements != strict.sha256(lock):
         return pulled or store.require(name, wanted)
     base = _base(store, locks, name, wanted.base, progress)
-    made = derive(config, engine, base, lock, name, progress)
+    made = derive(config, engine, base, lock, name, progress, sources)
     if made.identity != wanted.identity:
         raise SandboxError(
             f"the image {name} came out as sha256:{made.identity[:12]}, the lock has sha256:{wanted.identity[:12]}",
@@ -98,14 +115,16 @@ def _base(store: Store, locks: ImagesLock, name: str, identity: str, progress: P
     return base
 
 
-def _layer(engine: Engine, base: Image, lock: bytes, folder: Path, progress: Progress) -> tuple[str, Path]:
+def _layer(
+    engine: Engine, base: Image, lock: bytes, folder: Path, progress: Progress, sources: Sources
+) -> tuple[str, Path]:
     """Return the SHA-256 and the file of the layer with the installed wheels."""
     workspace, path = folder / "workspace", folder / "dependencies.tar"
     wheels = workspace / "wheels"
     wheels.mkdir(parents=True)
     pinned = requirements.read(lock)
     progress(f"fetching {counted(len(pinned), 'wheel')}")
-    requirements.fetch(lock, wheels)
+    requirements.fetch(lock, wheels, sources)
     (workspace / "requirements.txt").write_bytes(requirements.write(pinned))
     _hand_over(workspace)
     progress(f"installing them without a network ({engine.name})")

@@ -2,7 +2,7 @@
 
 Wheels only, because building a source distribution would run a stranger's code with a network. Each line is a name, a
 version and the SHA-256 of the file that was chosen for the images' Python and platform; there is no index, host or
-URL in it. Which index is asked is the operator's own pip configuration.
+URL in it. Which index is asked is the operator's own pip configuration, and what `sources` adds to it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError, UnavailableError, UsageError
 from agent_pipeline.sandbox.images import target
 from agent_pipeline.sandbox.images.discovery import candidate, discover
+from agent_pipeline.sandbox.images.sources import NOWHERE_ELSE, Sources
 
 Progress = Callable[[str], None]
 SECONDS: Final = 900
@@ -61,15 +62,16 @@ class Pinned:
     hashes: tuple[str, ...]
 
 
-def resolve(requirement_lines: Iterable[str], progress: Progress) -> bytes:
+def resolve(requirement_lines: Iterable[str], progress: Progress, sources: Sources = NOWHERE_ELSE) -> bytes:
     """Return the lock for these requirements with all that they need in turn.
 
-    Raises `UsageError` naming what cannot be resolved to wheels, `UnavailableError` when no index answers.
+    Raises `UsageError` naming what cannot be resolved to wheels, `UnavailableError` when no index answers,
+    `RejectedError` for a package that an index has under a name of the directory's own.
     """
     wanted = _applicable(requirement_lines)
     progress(f"resolving {counted(len(wanted), 'requirement')} to wheels for CPython {target.PYTHON}")
     for _ in range(_ROUNDS):
-        items = _report(sorted(wanted))
+        items = _report(sorted(wanted), sources)
         missing = {text for text in _needed(items) if text not in wanted}
         if not missing:
             break
@@ -77,6 +79,8 @@ def resolve(requirement_lines: Iterable[str], progress: Progress) -> bytes:
     else:
         raise UsageError("the requirements do not come to an end", hint="give fewer, or pin the versions of some")
     pinned = sorted((_pin(item) for item in items), key=lambda pin: pin.name)
+    for pin in pinned:
+        sources.check(pin.name, pin.version, pin.hashes[0])
     progress(f"locked {counted(len(pinned), 'package')}: {', '.join(f'{pin.name} {pin.version}' for pin in pinned)}")
     return write(pinned)
 
@@ -116,7 +120,7 @@ def read(lock: bytes) -> tuple[Pinned, ...]:
     return tuple(pinned)
 
 
-def fetch(lock: bytes, folder: Path) -> None:
+def fetch(lock: bytes, folder: Path, sources: Sources = NOWHERE_ELSE) -> None:
     """Download the locked wheels to `folder`, an empty directory; nothing of them is run.
 
     Raises `RejectedError` for a malformed lock, `UsageError` naming a wheel that is not to be had for this platform
@@ -136,7 +140,8 @@ def fetch(lock: bytes, folder: Path) -> None:
                 f"--dest={folder}",
                 *target.arguments(),
                 f"--requirement={clean}",
-            ]
+            ],
+            sources,
         )
     known = {digest for pin in pinned for digest in pin.hashes}
     files = sorted(folder.iterdir())
@@ -172,7 +177,7 @@ def _unmarked(requirement: Requirement) -> str:
     return str(requirement)
 
 
-def _report(wanted: list[str]) -> list[dict[str, Any]]:
+def _report(wanted: list[str], sources: Sources) -> list[dict[str, Any]]:
     """Let pip choose; return what it would install."""
     if not wanted:
         return []
@@ -180,7 +185,10 @@ def _report(wanted: list[str]) -> list[dict[str, Any]]:
         asked, report = scratch / "requirements.txt", scratch / "report.json"
         asked.write_text("".join(f"{text}\n" for text in wanted), encoding="utf-8")
         options = ["--dry-run", "--ignore-installed", f"--report={report}", *target.arguments()]
-        _pip(["install", *options, f"--requirement={asked}"])
+        if own := sources.constraints():
+            (scratch / "constraints.txt").write_text("".join(f"{line}\n" for line in own), encoding="utf-8")
+            options += [f"--constraint={scratch / 'constraints.txt'}"]
+        _pip(["install", *options, f"--requirement={asked}"], sources)
         items: list[dict[str, Any]] = json.loads(report.read_bytes())["install"]
     return items
 
@@ -208,34 +216,30 @@ def _pin(item: dict[str, Any]) -> Pinned:
     return Pinned(name, version, (digest,))
 
 
-def _pip(arguments: list[str]) -> None:
+def _pip(arguments: list[str], sources: Sources) -> None:
     """Run this interpreter's pip, never a `pip.py` of the current directory (`-P`).
 
     Raises what its failure means, with the names that pip gave.
     """
-    done = process.run(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "pip",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--no-color",
-            *_PATIENCE,
-            *arguments,
-        ],
-        env={**process.inherited(*_ENVIRONMENT), "PATH": os.defpath, "LC_ALL": "C.UTF-8", "PIP_NO_INPUT": "1"},
-        timeout=SECONDS,
-    )
+    command = [sys.executable, "-P", "-m", "pip", "--no-input", "--disable-pip-version-check", "--no-color"]
+    own = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PIP_NO_INPUT": "1"}
+    with sources.given() as given:
+        done = process.run(
+            [*command, *_PATIENCE, *arguments, *given.arguments],
+            env={**process.inherited(*_ENVIRONMENT), **own, **given.env},
+            timeout=SECONDS,
+            pass_fds=given.descriptors,
+        )
+        said = given.scrubbed(done.stderr.decode("utf-8", "replace"))
     if done.ok:
         return
-    said = done.stderr.decode("utf-8", "replace")
     error = said[max(said.find("ERROR: "), 0) :].replace("ERROR: ", "").strip()[:_SAID] or "it says nothing"
     answered = "from versions: none" not in said and "ERROR: " in said
     if done.timed_out or (not answered and any(word in said for word in _UNREACHABLE)):
         raise UnavailableError(
-            f"no package index answers: {error}", hint="check the network and pip's configuration (`pip config list`)"
+            f"no package index answers: {error}",
+            hint="check the network and pip's configuration (`pip config list`); for a private index, or without a"
+            " network: `agent-pipeline image build project --locked` with --secret or --wheels, or `image pull`",
         )
     raise UsageError(
         f"these requirements have no wheels for CPython {target.PYTHON} here, or do not fit together: {error}",

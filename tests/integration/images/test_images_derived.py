@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
 import os
 from pathlib import Path
 
+import docker
 import pytest
 from support import images
 
@@ -15,7 +18,7 @@ from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.errors import SandboxError, UsageError
 from agent_pipeline.sandbox import engines, layout
 from agent_pipeline.sandbox.contract import Bounds, Engine, Image, Spec
-from agent_pipeline.sandbox.images import derive, requirements
+from agent_pipeline.sandbox.images import archive, derive, requirements, sources
 from agent_pipeline.sandbox.images.store import Store
 
 pytestmark = [pytest.mark.containers, pytest.mark.usefixtures("own_index")]
@@ -138,3 +141,70 @@ def test_no_wheel_means_no_image_and_nothing_left(config: Config, base: Image) -
 def test_nothing_to_install_is_an_image_too(engine: Engine, config: Config, base: Image) -> None:
     locked = derive.derive(config, engine, base, requirements.write([]), "nothing", silent)
     assert Store(config).get(locked.identity) is not None
+
+
+SECRET = ("reader", "p4ss-w0rd-of-a-private-index")
+
+
+def encodings() -> list[bytes]:
+    plain = [SECRET[1], ":".join(SECRET)]
+    return [
+        form.rstrip(b"=")
+        for text in plain
+        for form in (text.encode(), base64.b64encode(text.encode()), text.encode().hex().encode(), text[::-1].encode())
+    ]
+
+
+def test_a_secret_makes_the_same_image_and_is_nowhere(
+    config: Config,
+    base: Image,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """From a private index and from a directory: one identity; the secret is in no layer, log, state or cache."""
+    docker_engine = engines.engine("docker", config)
+    file = tmp_path / "password"
+    file.write_text(":".join(SECRET))
+    file.chmod(0o600)
+    monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "pip-cache"))
+    lines: list[str] = []
+    with images.index(APP, LIB, user=SECRET) as url:
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+        given = sources.sources((f"127.0.0.1={file}",), None)
+        lock = requirements.resolve(["app"], lines.append, given)
+        locked = derive.derive(config, docker_engine, base, lock, "private", lines.append, given)
+    image = Store(config).require("private", locked)
+    assert run(docker_engine, image, tmp_path, "app") == (0, "lib 1\n")
+
+    words = encodings()
+    file.unlink()
+    archive.export(config, image.identity, tmp_path / "exported.tar")
+    client = docker.from_env()
+    history = json.dumps(client.api.history(f"sha256:{image.identity}"))
+    inspected = json.dumps(client.api.inspect_image(f"sha256:{image.identity}"))
+    client.close()
+    said = capfd.readouterr()
+    shown = "\n".join([*lines, history, inspected, said.out, said.err, repr(given)]).encode()
+    assert not any(word in shown for word in words)
+    looked = [tmp_path, config.images, config.runs, config.state_dir]
+    files = [path for folder in looked for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert len(files) > 3
+    for path in files:
+        data = path.read_bytes()
+        assert not any(word in data for word in words), path
+
+    own = tmp_path / "wheels"
+    own.mkdir()
+    for name, data in (APP, LIB):
+        (own / name).write_bytes(data)
+    with images.index() as url:
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+        given = sources.sources((), own)
+        assert requirements.resolve(["app"], silent, given) == lock
+        second = dataclasses.replace(config, cache_dir=tmp_path / "second")
+        archive_file = tmp_path / "base.tar"
+        archive.export(config, base.identity, archive_file)
+        carried = archive.load(second, archive_file)
+        again = derive.derive(second, docker_engine, carried, lock, "private", silent, given)
+    assert again.identity == locked.identity

@@ -110,7 +110,19 @@ def test_a_base_is_never_renewed_from_the_repository(desk: desks.Desk) -> None:
     assert refused.code == 2
     assert "leave --relock out" in refused.err
     (desk.clone / IMAGES).write_text("{")
-    broken = desk.run("image", "build", "project")
+    broken = desk.run("image", "build", "project", "--locked")
     assert broken.code == 1
     assert IMAGES in broken.err
     assert (desk.clone / IMAGES).read_text() == "{"
+
+
+def test_the_image_is_made_as_locked_and_no_file_is_touched(desk: desks.Desk) -> None:
+    before = locks(desk.person)
+    done = desk.run("image", "build", "project", "--locked")
+    assert done.code == 0, str(done)
+    assert done.document["identity"] == json.loads(before[1])["images"]["project"]["identity"]
+    (desk.clone / REQUIREMENTS).write_bytes(before[0] + b"# another lock\n")
+    (desk.clone / IMAGES).write_bytes(before[1].replace(done.document["identity"].encode(), b"f" * 64))
+    refused = desk.run("image", "build", "project", "--locked")
+    assert refused.code == 3
+    assert "sha256:ffffffffffff, is not on this machine" in refused.err

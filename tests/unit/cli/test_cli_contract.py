@@ -63,7 +63,7 @@ CONTRACT: dict[str, set[str]] = {
     "keys list": set(),
     "policy check": set(),
     "policy migrate": set(),
-    "image build": {"--relock"},
+    "image build": {"--relock", "--locked", "--secret", "--wheels"},
     "image list": set(),
     "image export": set(),
     "image import": set(),

@@ -78,3 +78,10 @@ def test_a_name_that_no_recipe_and_no_lock_has_is_unknown(alice: Person) -> None
     refused = alice.run("image", "build", "project")
     assert refused.code == 2
     assert "there is no image recipe `project`" in refused.err
+
+
+def test_what_is_for_the_projects_image_is_refused_for_a_base(alice: Person, tmp_path: Path) -> None:
+    for options in (["--locked"], ["--secret", f"netrc={tmp_path}"], ["--wheels", str(tmp_path)]):
+        refused = alice.run("image", "build", "python", *options)
+        assert refused.code == 2
+        assert "for the project's image" in refused.err
