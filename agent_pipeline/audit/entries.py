@@ -1,17 +1,19 @@
-"""Appending to the shared log: one signed entry about one proposal. Who publishes the whole step moves the ref."""
+"""Appending to the shared log: one signed entry. Who publishes the whole step moves the ref."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from agent_pipeline import clock
-from agent_pipeline.audit import events, high_water
+from agent_pipeline.audit import cord, events, high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.audit.endings import Ending
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.repository import records
@@ -20,54 +22,74 @@ from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import LOG
 from agent_pipeline.repository.refs import RefUpdate
 
+HELD_BACK: Final = ("admitted", "merged", "reverted")  # what nobody does while everything is stopped
 
-def entry_about(  # noqa: PLR0913, PLR0917 - what an entry says
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an entry is to say: `event`, about `request` (None: everything), by these `envelopes` (SHA-256)."""
+
+    event: str
+    request: str | None = None
+    number: int | None = None
+    statement: str | None = None
+    envelopes: tuple[str, ...] = ()
+    detail: str | None = None
+    reviewer: str | None = None
+    keys: tuple[str, ...] | None = None
+    since: int | None = None
+
+
+def about(dossier: Dossier, event: str, envelopes: tuple[bytes, ...], detail: str | None = None) -> Said:
+    """Return what is said about a proposal, naming the envelopes that it was decided on."""
+    digests = tuple(strict.sha256(data) for data in envelopes)
+    return Said(event, dossier.record.id, dossier.number, dossier.statement, digests, detail)
+
+
+def about_ending(ending: Ending) -> Said:
+    """Return what is said of keys that ended, which the trust root says already and the log puts in order."""
+    word = "taken for stolen" if ending.event == "revoked" else "ended in good order"
+    detail = f"{word}: {', '.join(ending.names)}"
+    return Said(ending.event, detail=detail, keys=ending.keys, since=ending.since)
+
+
+def append(
     desk: Desk,
     log: audit_log.Log,
-    dossier: Dossier,
-    event: str,
-    envelopes: tuple[bytes, ...],
+    said: Said,
+    sign: Callable[[Statement], Envelope],
     now: datetime,
-    detail: str | None = None,
-) -> LogEntry:
-    """Return the next entry of `log`, about `dossier`, naming the envelopes it was decided on."""
-    return LogEntry(
+    *,
+    root: TrustRoot | None = None,
+) -> RefUpdate:
+    """Sign the next entry of `log` and return the update of its ref, to be published with all that belongs to it.
+
+    It goes by `root`, the trust root in force when None. Raises `SignatureError` when the log up to here does not hold,
+    `PolicyError` while everything is stopped.
+    """
+    if said.event in HELD_BACK:
+        cord.check(desk, log)
+    following = log.following()
+    entry = LogEntry(
         version=1,
-        index=len(log.entries),
-        previous=strict.sha256(log.entries[-1].envelope) if log.entries else FIRST_PREVIOUS,
-        event=event,
+        index=following.index,
+        previous=following.previous,
+        history=following.history,
+        state=following.state,
+        event=said.event,
         repository=desk.landed.root.repository,
-        request=dossier.record.id,
-        number=dossier.number,
-        statement=dossier.statement,
-        envelopes=tuple(strict.sha256(data) for data in envelopes),
+        envelopes=said.envelopes,
         created=clock.rfc3339(now),
-        root=desk.landed.root.version,
-        detail=detail,
+        root=(root or desk.landed.root).version,
+        request=said.request,
+        number=said.number,
+        statement=said.statement,
+        detail=said.detail,
+        keys=said.keys,
+        since=said.since,
+        reviewer=said.reviewer,
     )
-
-
-def entry_of_ending(log: audit_log.Log, root: TrustRoot, ending: Ending, now: datetime) -> LogEntry:
-    """Return the next entry of `log`, which puts in order what `root` says of the end of some keys."""
-    word = "taken for stolen" if ending.event == "revoked" else "ended in good order"
-    return LogEntry(
-        version=1,
-        index=len(log.entries),
-        previous=strict.sha256(log.entries[-1].envelope) if log.entries else FIRST_PREVIOUS,
-        event=ending.event,
-        repository=root.repository,
-        envelopes=(),
-        created=clock.rfc3339(now),
-        root=root.version,
-        detail=f"{word}: {', '.join(ending.names)}",
-        keys=ending.keys,
-        since=ending.since,
-    )
-
-
-def append(desk: Desk, log: audit_log.Log, entry: LogEntry, sign: Callable[[Statement], Envelope]) -> RefUpdate:
-    """Sign `entry` and return the update of the log's ref, to be published with everything that belongs to it."""
-    head = audit_log.append(desk.clone, log, sign(entry.to_statement()).to_json())
+    head = audit_log.append(log, following, sign(entry.to_statement()).to_json())
     events.record(desk.config, "log", f"signed {entry.event}", entry.request, index=entry.index, commit=head)
     return RefUpdate(LOG, log.head, head)
 

@@ -1,18 +1,20 @@
 """How far the log has been seen to go: by the protected branch, and by this clone.
 
 Every merge names the head that the log had then, and every clone keeps the newest head that it found whole. A log that
-does not hold both was rewound, forked or replaced since, by somebody who may push its ref.
+does not continue both was rewound, forked or replaced since, by somebody who may push its ref. That it does is a Merkle
+proof (RFC 9162, 2.1.3 and 2.1.4) from the newest entry's signature down.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
 from typing import Final
 
-from agent_pipeline.attestation import sshsig
+from agent_pipeline.attestation import log_entries, log_tree, merkle, sshsig
+from agent_pipeline.audit import log as audit_log
 from agent_pipeline.audit.log import Log
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.errors import GitError, RejectedError, SignatureError
 from agent_pipeline.repository import commits, refs
 from agent_pipeline.repository.landed import Desk
@@ -22,18 +24,18 @@ _MARK: Final = re.compile(r"^Agent-Pipeline-Log: ([0-9a-f]{40,64})$", re.MULTILI
 _LOOKED_AT: Final = 10_000  # commits of the protected branch, newest first
 
 
-def mark(desk: Desk, held: Mapping[str, int]) -> str | None:
+def mark(desk: Desk, log: Log) -> str | None:
     """Return the log's head as the newest merge on the protected branch names it, None when there was no merge.
 
-    Only what a merger signed is a merge: anybody's commit message can say the same. `held` are the log's commits with
-    their indexes: a merge is judged at the index of the entry that it names.
+    Only what a merger signed is a merge: anybody's commit message can say the same. A merge is judged at the
+    index of the entry of `log` that it names.
     """
     at = desk.tip(desk.landed.anchor.branch)
     for _ in range(_LOOKED_AT):
         if at is None:
             return None
         found = _MARK.search(desk.clone.message(at))
-        if found is not None and _by_merger(desk, at, held.get(found[1])):
+        if found is not None and _by_merger(desk, at, _index(log, found[1])):
             return found[1]
         at = next(iter(desk.clone.parents(at)), None)
     return None
@@ -63,21 +65,73 @@ def _by_merger(desk: Desk, commit: str, index: int | None) -> bool:
 
 
 def check(desk: Desk, log: Log) -> None:
-    """Raise `SignatureError` when the log does not hold what the protected branch or this clone has seen of it."""
-    held = {entry.commit: index for index, entry in enumerate(log.entries)}
-    named = mark(desk, held)
-    if named is not None and named not in held:
+    """Raise `SignatureError` when the log does not continue what the protected branch or this clone has seen of it."""
+    named = mark(desk, log)
+    if named is not None and (why := _lost(log, named)):
         raise SignatureError(
-            f"the log was rewound or replaced: {desk.landed.anchor.branch} names its entry {named[:12]}, which is gone",
+            f"the log was rewound or replaced: {desk.landed.anchor.branch} names its entry {named[:12]}, {why}",
             hint="restore refs/agent-pipeline/log from another clone, and find out who moved it",
         )
     seen = _seen(desk)
-    if seen is not None and seen not in held:
+    if seen is not None and (why := _lost(log, seen)):
         raise SignatureError(
-            f"the log was rewound or replaced: this clone has seen its entry {seen[:12]}, which is gone",
+            f"the log was rewound or replaced: this clone has seen its entry {seen[:12]}, {why}",
             hint=f"find out who moved it; to put it back: git push {desk.remote} {seen}:refs/agent-pipeline/log "
             f"(or, if it is right as it is: git update-ref -d {_name(desk)})",
         )
+
+
+def _index(log: Log, commit: str) -> int | None:
+    """Return the index of the entry in `commit`, None when the log does not have it."""
+    return None if _lost(log, commit) else log_entries.read_unsigned(audit_log.envelope_of(log.clone, commit)).index
+
+
+def _lost(log: Log, commit: str) -> str | None:
+    """Return why the log does not continue the one that ended with `commit`; None when it does, by proof.
+
+    Read are the entry that was seen and a few small files, not what lies between.
+    """
+    if commit in {log.commit, *(void.commit for void in log.tail)}:
+        return None
+    try:
+        envelope = audit_log.envelope_of(log.clone, commit)
+        entry = log_entries.read_unsigned(envelope)
+    except (GitError, RejectedError):
+        return "which is gone"
+    if log.newest is None or entry.index >= log.size:
+        return "which is gone"
+    try:
+        _continues(log, log.newest.entry, entry, envelope)
+    except SignatureError as error:
+        return f"which is not in it any more ({error.message})"
+    return None
+
+
+def _continues(log: Log, newest: LogEntry, seen: LogEntry, envelope: bytes) -> None:
+    """Raise `SignatureError` unless the newest entry commits to the one that was seen, and to all before that."""
+    size, index = newest.index, seen.index
+    if index == size:
+        if log.envelope != envelope:
+            raise SignatureError(f"entry {index} is another one")
+        return
+    root = bytes.fromhex(newest.history)
+    proof = log_tree.inclusion(log.file, index, size)
+    merkle.check_inclusion(log_tree.leaf_of(envelope), index, size, proof, root)
+    if index:
+        proof = log_tree.consistency(log.file, index, size)
+        merkle.check_consistency(index, size, proof, bytes.fromhex(seen.history), root)
+
+
+def open_log(desk: Desk) -> Log:
+    """Return the shared log once its newest entry's signature holds and it continues all that was seen of it.
+
+    Raises `SignatureError`, `GitError`.
+    """
+    log = audit_log.read(desk.clone, desk.remote, desk.landed.root)
+    check(desk, log)
+    log.about_everything(desk.landed.root)  # nothing stands after what it says of its own keys
+    remember(desk, log.commit)
+    return log
 
 
 def remember(desk: Desk, head: str | None) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agent_pipeline.audit import high_water
-from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents import log_proof
 from agent_pipeline.documents.bundle import Bundle
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.repository.landed import Desk
-from agent_pipeline.verify.log import check_log
+from agent_pipeline.verify.log import check_proof
+
+_NAME: Final = "log/proof.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,11 @@ class Told:
 
 def read(desk: Desk, request: str) -> Told:
     """Return what the log says about `request`. Raises `SignatureError` when it does not hold."""
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)
-    entries = check_log(log.envelopes, desk.landed.root)
-    about = tuple(entry for entry in entries if entry.request == request)
-    return Told(about, {f"log/{index:08d}.dsse.json": data for index, data in enumerate(log.envelopes)})
+    proof = high_water.open_log(desk).prove(request)
+    entries = check_proof(proof, desk.landed.root, request).entries
+    return Told(tuple(entry for entry in entries if entry.request == request), {_NAME: proof.to_json()})
 
 
-def carried(bundle: Bundle) -> tuple[bytes, ...]:
-    """Return the log that a bundle brought, as the verifier wants it."""
-    return tuple(bundle.below("log").values())
+def carried(bundle: Bundle) -> LogProof:
+    """Return what the log says by a bundle, as the verifier wants it. Raises `SchemaError` when it brings no proof."""
+    return LogProof.from_json(bundle.contents.get(_NAME, b""), max_bytes=log_proof.MAX_BYTES)

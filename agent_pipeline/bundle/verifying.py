@@ -49,7 +49,7 @@ class Proven:
     @property
     def log_size(self) -> int:
         """How many entries the log has."""
-        return len(self.inputs.log)
+        return self.inputs.log.size
 
     @property
     def state(self) -> str:

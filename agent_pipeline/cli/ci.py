@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from agent_pipeline import clock, pipeline
-from agent_pipeline.audit import endings
+from agent_pipeline.audit import endings, high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
@@ -36,9 +36,10 @@ def _named(desk: Desk, names: tuple[str, ...], states: tuple[str, ...]) -> list[
     """Return the requests to work on: the named ones, or all in one of `states`."""
     if names:
         return [desks.find_record(desk, name)[0].id for name in names]
-    entries = desks.log_entries(desk)
+    log = high_water.open_log(desk)
     found = []
     for record in records.all_records(desk.clone, desk.remote):
+        entries = desks.logged(desk, record.id, log).entries
         try:
             word = state_of(record, entries, desk.landed.root).word
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, the others do not wait for it
@@ -51,13 +52,16 @@ def _named(desk: Desk, names: tuple[str, ...], states: tuple[str, ...]) -> list[
 def _note_what_was_taken_back(desk: Desk, role: str) -> None:
     """Put rejections and closures into the log, where nobody who may push can take them back again."""
     hand = hands.need(desk.config, desk.clone, desk.landed.root, role)
-    logged = desks.log_entries(desk)
+    log = high_water.open_log(desk)
+    logged = [signed.entry for signed in log.about_everything(desk.landed.root)]
     for ending in endings.unlogged(desk.landed.root, logged):  # of versions that landed by a pull request
         marks.note_ending(desk, hand, ending, clock.now())
         desk.tell(f"log: keys of {', '.join(ending.names)} {ending.event}")
+    log = high_water.open_log(desk)
     for record in records.all_records(desk.clone, desk.remote):
+        about = desks.logged(desk, record.id, log).entries
         try:
-            for mark in marks.unlogged(record, logged, desk.landed.root):
+            for mark in marks.unlogged(record, about, desk.landed.root):
                 marks.note(desk, hand, mark, clock.now())
                 desk.tell(f"log: {record.id} was {mark.event}: {mark.detail}")
         except SchemaError:
@@ -95,7 +99,7 @@ def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
 def _admitted(desk: Desk, request: str, result: ReplayResult | None, *, replays: bool = True) -> Found:
     """Admit a request, or say that CI has decided it already, or that nobody may decide it."""
     record = records.find(desk.clone, request, desk.remote)
-    word = state_of(record, desks.log_entries(desk), desk.landed.root).word
+    word = desks.state(desk, record).word
     if word not in ("staged", "merged", "rejected", "closed", "trial"):
         return pipeline.admit(desk, request, result, replays=replays)
     outcome = PASSED if word in ("staged", "merged") else FAILED

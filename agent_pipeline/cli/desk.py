@@ -7,15 +7,16 @@ from pathlib import Path
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.audit import high_water
-from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit.log import Log
 from agent_pipeline.cli.output import Output
-from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.repository import records
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk, open_desk
 from agent_pipeline.repository.records import Record
-from agent_pipeline.verify.log import check_log
+from agent_pipeline.review.logged import about
+from agent_pipeline.review.state import State, state_of
+from agent_pipeline.verify.log import CheckedLog
 
 
 def here(out: Output, *, push: bool = True, expired: bool = False) -> Desk:
@@ -39,10 +40,11 @@ def find_dossier(desk: Desk, name: str) -> Dossier:
     return open_dossier(record, number)
 
 
-def log_entries(desk: Desk) -> tuple[LogEntry, ...]:
-    """Return the shared log, its chain and signatures checked. Raises `SignatureError`."""
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)
-    entries = check_log([entry.envelope for entry in log.entries], desk.landed.root)
-    high_water.remember(desk, log.head)
-    return entries
+def state(desk: Desk, record: Record, log: Log | None = None) -> State:
+    """Return where a request stands, by its record and the shared log, which is read now unless given."""
+    return state_of(record, logged(desk, record.id, log).entries, desk.landed.root)
+
+
+def logged(desk: Desk, request: str, log: Log | None = None) -> CheckedLog:
+    """Return what the shared log, read now unless given, says about a request. Raises `SignatureError`."""
+    return about(desk, log or high_water.open_log(desk), request)

@@ -12,7 +12,6 @@ from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.verification import FAILED, PASSED
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
-from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
 
 
@@ -22,7 +21,7 @@ def land(out: Output, name: str, *, push: bool) -> int:
     """Verify, replay, stage and merge, as far as your roles allow; then say who must do what."""
     desk = desks.here(out, push=push)
     record, number = desks.find_record(desk, name)
-    state = state_of(record, desks.log_entries(desk), desk.landed.root)
+    state = desks.state(desk, record)
     if number not in (None, state.number):
         newest = "no proposal" if state.number is None else f"{record.id}.{state.number}"
         raise UsageError(
@@ -39,7 +38,7 @@ def land(out: Output, name: str, *, push: bool) -> int:
         found = pipeline.admit(desk, record.id, None)
         code = YES if found.verdict == PASSED else NO if found.verdict == FAILED else COULD_NOT_TELL
         desk = desks.here(out, push=push)
-        state = state_of(desks.find_record(desk, record.id)[0], desks.log_entries(desk), desk.landed.root)
+        state = desks.state(desk, desks.find_record(desk, record.id)[0])
     if state.word == "staged" and _may(desk, "merger"):
         _, merged = pipeline.land(desk, record.id, clock.now())
         desk = desks.here(out, push=push)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from agent_pipeline import clock, pipeline
+from agent_pipeline.audit import high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
@@ -26,9 +27,10 @@ from agent_pipeline.signing import hand as hands
 def list_(out: Output, *, push: bool) -> None:
     """What waits for a review, with the tree to read and approve."""
     desk = desks.here(out, push=push)
-    entries = desks.log_entries(desk)
+    log = high_water.open_log(desk)
     rows: list[dict[str, Any]] = []
     for record in records.all_records(desk.clone, desk.remote):
+        entries = desks.logged(desk, record.id, log).entries
         try:
             state = state_of(record, entries, desk.landed.root)
             row = _row(_verified(desk, open_dossier(record, state.number))) if state.word == "staged" else None
@@ -70,7 +72,7 @@ def _verified(desk: Desk, dossier: Dossier) -> Dossier:
 def _staged(desk: Desk, name: str) -> Dossier:
     """Return the staged proposal that `name` means. Raises `RejectedError` for one that CI has not admitted."""
     record, number = desks.find_record(desk, name)
-    state = state_of(record, desks.log_entries(desk), desk.landed.root)
+    state = desks.state(desk, record)
     if state.word != "staged" or number not in (None, state.number):
         raise RejectedError(
             f"{name} is {state.word}, not staged: there is nothing to review", hint=f"`agent-pipeline show {record.id}`"

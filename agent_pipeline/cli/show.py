@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from agent_pipeline import clock
+from agent_pipeline.audit import high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.life import life, one_line
 from agent_pipeline.cli.options import command
@@ -30,9 +31,10 @@ _DONE = ("failed", "stopped", "trial", "staged", "rejected", "closed", "merged")
 def list_(out: Output, *, waiting: bool, push: bool) -> None:
     """All requests and their state."""
     desk = desks.here(out, push=push)
-    entries = desks.log_entries(desk)
+    log = high_water.open_log(desk)
     rows: list[dict[str, Any]] = []
     for record in records.all_records(desk.clone, desk.remote):
+        entries = desks.logged(desk, record.id, log).entries
         try:
             state = state_of(record, entries, desk.landed.root)
         except AgentPipelineError as error:
@@ -96,13 +98,13 @@ def log(out: Output, name: str, *, push: bool) -> None:
     rows += [
         {
             "event": entry.event,
-            "by": "CI",
+            "by": signed.person,
             "created": entry.created,
             "proposal": f"{record.id}.{entry.number}",
             "detail": entry.detail or "",
         }
-        for entry in desks.log_entries(desk)
-        if entry.request == record.id
+        for signed in desks.logged(desk, record.id).signed
+        if (entry := signed.entry).request == record.id
     ]
     lines = [f"{row['created']}  {row['event']:<10} {row['proposal']:<19} {row['detail']}".rstrip() for row in rows]
     out.finish({"id": record.id, "events": rows}, lambda: "\n".join(lines))

@@ -15,7 +15,6 @@ from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import closure_path, read_request
 from agent_pipeline.repository.refs import RefUpdate
-from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
 
 
@@ -39,7 +38,7 @@ def close(out: Output, name: str, *, push: bool) -> None:
     """Close a request: nothing of it lands any more."""
     desk = desks.here(out, push=push)
     record, _ = desks.find_record(desk, name)
-    state = state_of(record, desks.log_entries(desk), desk.landed.root)
+    state = desks.state(desk, record)
     if state.word in ("merged", "closed"):
         raise RejectedError(f"{record.id} is {state.word} already", hint=f"`agent-pipeline show {record.id}`")
     _, request = read_request(record)

@@ -8,8 +8,7 @@ from datetime import datetime
 
 from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
-from agent_pipeline.audit import entries
-from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit import entries, high_water
 from agent_pipeline.documents import levels, strict
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import MERGER_ID, Summary
@@ -57,11 +56,11 @@ def merge(desk: Desk, dossier: Dossier, basis: Basis, hand: Hand, now: datetime)
             f"your working tree has changes of its own in {', '.join(in_the_way[:5])}",
             hint="stash them (a commit would move the branch), then land again; nothing was changed",
         )
-    log = audit_log.read(desk.clone, desk.remote)
+    log = high_water.open_log(desk)
     summary = hand.signer.statement(_summary(desk, dossier, basis, now)).to_json()
     detail = f"{target} on {old}"
-    entry = entries.entry_about(desk, log, dossier, "merged", (*basis.envelopes, summary), now, detail)
-    logged = entries.append(desk, log, entry, hand.signer.statement)
+    said = entries.about(dossier, "merged", (*basis.envelopes, summary), detail)
+    logged = entries.append(desk, log, said, hand.signer.statement, now)
     new = _merge_commit(desk, dossier, basis.staged, str(logged.new), hand, now)
     files = {attestation_path(dossier.number, MERGE, summary): summary}
     updates = [

@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from agent_pipeline import process
+from agent_pipeline.attestation import log_entries
 from agent_pipeline.attestation.ballots import Ballot
 from agent_pipeline.audit import endings, entries, high_water
 from agent_pipeline.audit import log as audit_log
-from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, StaleError
 from agent_pipeline.repository import landed, records, refs, remotes, root_draft, worktree
@@ -24,7 +23,6 @@ from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.repository.trust_files import file_name
 from agent_pipeline.signing.commits import commit_files
 from agent_pipeline.signing.hand import Hand
-from agent_pipeline.verify.log import check_log
 
 BRANCH: Final = "refs/heads/agent-pipeline-trust"
 
@@ -70,36 +68,34 @@ def _files(ballot: Ballot) -> dict[str, bytes]:
 
 def _logged(desk: Desk, ballot: Ballot, hand: Hand, now: datetime) -> tuple[int, RefUpdate] | None:
     """Return index and update of the log's entry about what ends with this version, None when nothing does."""
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)
-    known = check_log(log.envelopes, desk.landed.root)
+    log = high_water.open_log(desk)
+    known = [signed.entry for signed in log.about_everything(desk.landed.root)]
     before = set(endings.unlogged(desk.landed.root, known))
     new = [ending for ending in endings.unlogged(ballot.root, known) if ending not in before]
     if not new:
         return None
-    _check_nothing_lost(log, known, ballot.root)
-    entry = entries.entry_of_ending(log, ballot.root, new[0], now)
-    _check_speaks(hand, ballot.root, entry)
-    return entry.index, entries.append(desk, log, entry, hand.signer.statement)
+    _check_nothing_lost(log, desk.landed.root, ballot.root)
+    index = log.following().index
+    _check_speaks(hand, ballot.root, index)
+    said = entries.about_ending(new[0])
+    return index, entries.append(desk, log, said, hand.signer.statement, now, root=ballot.root)
 
 
-def _check_nothing_lost(log: audit_log.Log, known: tuple[LogEntry, ...], root: TrustRoot) -> None:
-    """Raise `StaleError` when the version would void what a key that ends in good order has logged meanwhile."""
-    held = {entry.index for entry in check_log(log.envelopes, root)}
-    revoked = {grant.keyid for grant in root.former if grant.revoked}
-    for entry in known:
-        keyid = Envelope.from_json(log.entries[entry.index].envelope).keyid
-        if entry.index not in held and keyid not in revoked:
-            owner = root.ended(keyid)[0].owner
+def _check_nothing_lost(log: audit_log.Log, before: TrustRoot, root: TrustRoot) -> None:
+    """Raise `StaleError` when `root` would void what a key that ends in good order has logged meanwhile."""
+    orderly = [grant for grant in root.former if not grant.revoked and grant not in before.former]
+    for index in range(min((grant.until for grant in orderly), default=log.size), log.size):
+        signed = log_entries.read(log.entry(index), root, index)
+        if signed.ended is not None and not signed.ended.revoked:
             raise StaleError(
-                f"{owner}'s key {keyid[:8]}, which is to end, signed entry {entry.index} of the log after this version "
-                "was drafted: that would be void",
-                hint=f"let {owner} pause, then draft the version again",
+                f"{signed.person}'s key {signed.keyid[:8]}, which is to end, signed entry {index} of the log after "
+                "this version was drafted: that would be void",
+                hint=f"let {signed.person} pause, then draft the version again",
             )
 
 
-def _check_speaks(hand: Hand, root: TrustRoot, entry: LogEntry) -> None:
-    person = root.speaker(hand.signer.public().keyid, entry.index)
+def _check_speaks(hand: Hand, root: TrustRoot, index: int) -> None:
+    person = root.speaker(hand.signer.public().keyid, index)
     if person is None or not {"ci", "merger", "root"} & set(person.roles):
         raise RejectedError(
             "your key cannot sign the log's entry about this: it ends with this version",

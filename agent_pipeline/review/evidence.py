@@ -6,7 +6,6 @@ from datetime import datetime
 
 from agent_pipeline.agent.prompts import registry
 from agent_pipeline.audit import high_water
-from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import Verification
@@ -61,8 +60,7 @@ def check_trees(clone: Clone, dossier: Dossier) -> None:
 
 def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
     """Return everything that the verification of one proposal needs. Raises `SignatureError` for a rewound log."""
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)
+    log = high_water.open_log(desk)
     return Inputs(
         request=dossier.record.id,
         number=dossier.number,
@@ -75,7 +73,7 @@ def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
         root=desk.landed.root,
         anchor=desk.landed.anchor,
         url=desk.url,
-        log=log.envelopes,
+        log=log.prove(dossier.record.id),
         landed=not desk.landed.trial,
         images=desk.landed.images,
         now=now,

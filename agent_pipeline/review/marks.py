@@ -9,21 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent_pipeline import clock
 from agent_pipeline.attestation import statements
 from agent_pipeline.audit import entries, high_water
-from agent_pipeline.audit import log as audit_log
 from agent_pipeline.audit.endings import Ending
 from agent_pipeline.documents import approval, strict
 from agent_pipeline.documents.approval import REJECTED, Approval
-from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.signing.hand import Hand
-from agent_pipeline.verify.log import check_log
 from agent_pipeline.verify.standing import holding_closures
 
 
@@ -72,31 +69,14 @@ def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
 
 def note_ending(desk: Desk, hand: Hand, ending: Ending, now: datetime) -> None:
     """Append what the trust root says of the end of some keys. Raises `StaleError` as `note` does."""
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)
-    check_log(log.envelopes, desk.landed.root)
-    entry = entries.entry_of_ending(log, desk.landed.root, ending, now)
-    entries.publish(desk, [], entries.append(desk, log, entry, hand.signer.statement))
+    log = high_water.open_log(desk)
+    entries.publish(desk, [], entries.append(desk, log, entries.about_ending(ending), hand.signer.statement, now))
 
 
 def note(desk: Desk, hand: Hand, mark: Mark, now: datetime) -> None:
     """Append `mark` to the log and publish it. Raises `StaleError` when somebody else appended meanwhile."""
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)
-    check_log(log.envelopes, desk.landed.root)
-    entry = LogEntry(
-        version=1,
-        index=len(log.entries),
-        previous=strict.sha256(log.entries[-1].envelope) if log.entries else FIRST_PREVIOUS,
-        event=mark.event,
-        repository=desk.landed.root.repository,
-        request=mark.request,
-        number=mark.number,
-        statement=mark.statement,
-        envelopes=(mark.envelope,),
-        created=clock.rfc3339(now),
-        root=desk.landed.root.version,
-        detail=mark.detail,
-        reviewer=mark.reviewer,
+    log = high_water.open_log(desk)
+    said = entries.Said(
+        mark.event, mark.request, mark.number, mark.statement, (mark.envelope,), mark.detail, mark.reviewer
     )
-    entries.publish(desk, [], entries.append(desk, log, entry, hand.signer.statement))
+    entries.publish(desk, [], entries.append(desk, log, said, hand.signer.statement, now))

@@ -10,7 +10,6 @@ from typing import Any
 
 from agent_pipeline import clock
 from agent_pipeline.audit import high_water
-from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, UNKNOWN, Verification
@@ -19,10 +18,10 @@ from agent_pipeline.repository.dossier import Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review import evidence
+from agent_pipeline.review.logged import about
 from agent_pipeline.review.next_step import next_step
 from agent_pipeline.review.state import State, state_of
 from agent_pipeline.verify.landing import decide
-from agent_pipeline.verify.log import check_log
 from agent_pipeline.verify.vouched import so_far, when_merged
 
 MERGES_LOOKED_AT = 1000
@@ -34,9 +33,8 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     """Return the document that `show --json` prints."""
     prefix, number = records.split_id(name)
     record = records.find(desk.clone, prefix, desk.remote)
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)
-    entries = check_log(log.envelopes, desk.landed.root)
+    logged = about(desk, high_water.open_log(desk), record.id)
+    entries = logged.entries
     state = state_of(record, entries, desk.landed.root)
     document = _asked(record, state)
     number = number or state.number

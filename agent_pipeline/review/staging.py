@@ -7,8 +7,7 @@ from datetime import datetime
 
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
-from agent_pipeline.audit import entries, high_water
-from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit import cord, entries, high_water
 from agent_pipeline.documents import levels, replay_result, schema, strict
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.proposal import SUBJECT
@@ -32,7 +31,6 @@ from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.review import messages
 from agent_pipeline.signing.hand import Hand
-from agent_pipeline.verify.log import check_log
 from agent_pipeline.verify.proofs import of_replay
 
 
@@ -142,9 +140,8 @@ def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime)
 
     Raises `StaleError` when something moved meanwhile; nothing is half-written then.
     """
-    log = audit_log.read(desk.clone, desk.remote)
-    high_water.check(desk, log)  # it may have been fetched again since the verification
-    check_log(log.envelopes, desk.landed.root)
+    log = high_water.open_log(desk)  # it may have been fetched again since the verification
+    cord.check(desk, log)  # what was judged while the cord was pulled says nothing of the proposal
     reports = {report_path(dossier.number, VERIFICATION_REPORT): found.verification.to_json()}
     files: dict[str, bytes] = {}
     inputs: tuple[bytes, ...] = (dossier.request_envelope, dossier.provenance_envelope)
@@ -158,7 +155,7 @@ def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime)
     held = dossier.record.files()  # reports are for people: one that somebody put there first stops nothing
     files |= {path: data for path, data in reports.items() if path not in held}
     event = "rejected" if found.verdict == FAILED else "admitted"
-    entry = entries.entry_about(desk, log, dossier, event, (*inputs, summary), now)
+    said = entries.about(dossier, event, (*inputs, summary))
     updates = [
         RefUpdate(
             records.REQUESTS + dossier.record.id,
@@ -169,7 +166,7 @@ def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime)
     if event == "admitted":
         branch = branch_of(dossier.record.id)
         updates.append(RefUpdate(branch, desk.tip(branch), _staged_commit(desk, dossier, hand, now)))
-    entries.publish(desk, updates, entries.append(desk, log, entry, hand.signer.statement))
+    entries.publish(desk, updates, entries.append(desk, log, said, hand.signer.statement, now))
 
 
 def _staged_commit(desk: Desk, dossier: Dossier, hand: Hand, now: datetime) -> str:

@@ -23,7 +23,7 @@ from agent_pipeline.documents.root import Person
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.errors import RejectedError, SignatureError
 from agent_pipeline.verify.inputs import Inputs
-from agent_pipeline.verify.log import check_log
+from agent_pipeline.verify.log import CheckedLog, check_proof
 from agent_pipeline.verify.steps import Skip
 
 REQUEST, PROVENANCE = "request's envelope", "provenance's envelope"
@@ -124,10 +124,15 @@ class Case:
 
     @property
     def log(self) -> tuple[LogEntry, ...]:
-        """The shared log, its chain and signatures checked."""
-        value: tuple[LogEntry, ...] = self._get("log")
+        """The entries of the shared log about this request and about everything, by index: all that stand."""
+        return self.checked_log.entries
+
+    @property
+    def checked_log(self) -> CheckedLog:
+        """What the shared log says about this request and about everything, by a proof that holds."""
+        value: CheckedLog = self._get("log")
         before = self.inputs.before
-        return value if before is None else tuple(entry for entry in value if entry.index < before)
+        return value if before is None else value.until(before)
 
     def logged(self, envelope: bytes) -> int | None:
         """The index of the first entry of the log that names `envelope`, None when none does (or none can be read)."""
@@ -144,7 +149,7 @@ class Case:
 def read(inputs: Inputs) -> Case:
     """Read everything that `inputs` holds."""
     case = Case(inputs, {}, {})
-    _try(case, "log", lambda: check_log(inputs.log, inputs.root))
+    _try(case, "log", lambda: check_proof(inputs.log, inputs.root, inputs.request))
     _try(case, "log's names", lambda: _names(case))
     _try(case, REQUEST, lambda: Envelope.from_json(inputs.request_envelope))
     _try(case, "request's statement", lambda: Statement.from_json(case.request_envelope.payload))

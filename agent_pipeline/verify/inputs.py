@@ -8,6 +8,7 @@ from datetime import datetime
 
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.images_lock import ImagesLock
+from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.root import TrustRoot
 
@@ -35,8 +36,9 @@ class Inputs:
 
     Policy, root and images are those of the anchor's branch as freshly fetched; `landed` is False when they come from a
     set-up branch that nobody has merged. `url` is the repository that is asked for, `prompts` what this installation
-    knows frozen prompts by (NAME@VERSION to SHA-256), `closures` the envelopes that claim to close the request. With
-    `before`, it is decided as it was just before the log's entry of that index: what came later does not count.
+    knows frozen prompts by (NAME@VERSION to SHA-256), `closures` the envelopes that claim to close the request,
+    `log` what the shared log says about it; that it is the newest one and continues what was seen the caller must know.
+    With `before`, it is decided as it was just before the log's entry of that index: what came later does not count.
     """
 
     request: str
@@ -50,7 +52,7 @@ class Inputs:
     root: TrustRoot
     anchor: Anchor
     url: str
-    log: tuple[bytes, ...]
+    log: LogProof
     landed: bool
     images: ImagesLock
     now: datetime

@@ -1,106 +1,103 @@
-"""The shared log: an unbroken chain of entries, each signed by who could say so at its place in the log.
+"""What the shared log says about one request, by proof: the newest entry's signature, and the nodes below its `state`.
 
-The newest trust root says for which part of the log a key speaks. An entry after a key's end is void when the log
-itself did not know yet: it stays in the chain and says nothing. After the log's own entry about that end nobody could
-have put it there by mistake, and the log does not hold.
+A verifier's time grows with what there is to say, and with the log by its logarithm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from dataclasses import dataclass
 
-from agent_pipeline.attestation import dsse, statements
+from agent_pipeline.attestation import log_entries, state_map
+from agent_pipeline.attestation.log_entries import Signed
 from agent_pipeline.documents import strict
-from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.log_entry import ENDINGS, FIRST_PREVIOUS, PREDICATE_TYPE, LogEntry
-from agent_pipeline.documents.root import Former, TrustRoot
-from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
-from agent_pipeline.errors import SchemaError, SignatureError
+from agent_pipeline.documents.log_entry import EVERYTHING, LogEntry
+from agent_pipeline.documents.log_proof import LogProof
+from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.errors import RejectedError, SignatureError
 
-# Who may say what. Everything that is not listed is CI's or the merger's.
-_SIGNERS: Final = {
-    "merged": ("merger",),
-    "reverted": ("merger",),
-    "revoked": ("ci", "merger", "root"),
-    "retired": ("ci", "merger", "root"),
-}
+_OTHERS = "ask for the proof again; `agent-pipeline audit verify` says whether the log itself is whole"
 
 
-def check_log(entries: Sequence[bytes], root: TrustRoot) -> tuple[LogEntry, ...]:
-    """Return the entries of the log that say something, oldest first, once all of it holds. Raises `SignatureError`.
+@dataclass(frozen=True, slots=True)
+class CheckedLog:
+    """There are `size` entries; `signed` are all those about the request and about everything, by index, that stand."""
 
-    Threats: an entry dropped, reordered, renumbered, invented, or copied from another repository's log; a key that may
-    run CI used to say that something was merged; an entry by a key after its end; a protected branch that was rewound
-    to a trust root which the log already left behind.
+    size: int
+    signed: tuple[Signed, ...]
+
+    @property
+    def entries(self) -> tuple[LogEntry, ...]:
+        """What they say."""
+        return tuple(signed.entry for signed in self.signed)
+
+    def until(self, index: int) -> CheckedLog:
+        """Return what was said below `index`."""
+        return CheckedLog(min(self.size, index), tuple(one for one in self.signed if one.entry.index < index))
+
+
+def check_proof(proof: LogProof, root: TrustRoot, request: str) -> CheckedLog:
+    """Return what the log says about `request` and about everything, once the proof holds.
+
+    Raises `SignatureError`, `SchemaError`. Threats: an entry left out, put in, taken from another request or another
+    repository's log, renumbered, or signed by somebody who may not say such a thing.
     """
-    previous = FIRST_PREVIOUS
-    found: list[LogEntry] = []
-    void: list[tuple[int, Former]] = []
-    for index, data in enumerate(entries):
-        try:
-            entry, ended = read_entry(data, root, index)
-        except (SchemaError, SignatureError) as error:
-            raise SignatureError(f"entry {index} of the log: {error.message}", hint=error.hint) from error
-        if entry.index != index or entry.previous != previous:
-            raise SignatureError(
-                f"entry {index} of the log does not continue the one before it (it says index {entry.index})",
-                hint="an entry was dropped, moved or put in; compare with another clone's refs/agent-pipeline/log",
-            )
-        if entry.repository != root.repository:
-            raise SignatureError(f"entry {index} of the log is about another repository: {entry.repository[:120]!r}")
-        if ended is None:
-            found.append(entry)
-        else:
-            void.append((index, ended))
-        previous = strict.sha256(data)
-    _check_root(found, root)
-    for index, grant in void:
-        check_void(index, grant, found)
-    return tuple(found)
+    if proof.request != request:
+        raise SignatureError(f"this is the log's proof about {proof.request}, not about {request}", hint=_OTHERS)
+    envelope = proof.head_envelope
+    if envelope is None:
+        if proof.entries or proof.nodes:
+            raise SignatureError("an empty log has no entries and no nodes", hint=_OTHERS)
+        return CheckedLog(0, ())
+    try:
+        head = log_entries.read(envelope, root)
+    except RejectedError as error:
+        raise SignatureError(f"the newest entry of the log: {error.message}", hint=error.hint) from error
+    if head.ended is not None:
+        raise SignatureError(f"the newest entry of the log is void: {head.person}'s key had ended", hint=_OTHERS)
+    items = _items(proof, head.entry)
+    found = [_entry(data, item, root) for data, item in _paired(proof, items)]
+    found += [head] if head.entry.about in (request, EVERYTHING) else []
+    return CheckedLog(head.entry.index + 1, log_entries.standing(found))
 
 
-def read_entry(data: bytes, root: TrustRoot, index: int) -> tuple[LogEntry, Former | None]:
-    """Return the entry at `index`, and None; or the grant that had ended when its key signed it.
+def _items(proof: LogProof, head: LogEntry) -> list[tuple[str, state_map.Item]]:
+    """Return what the signed map names about the request and about everything, by index."""
+    nodes = {state_map.node_hash(data): data for data in proof.node_bytes}
+    used: set[bytes] = set()
 
-    Raises `SchemaError`, and `SignatureError` when nobody signed it who ever could have.
-    """
-    envelope = Envelope.from_json(data)
-    entry = LogEntry.from_statement(Statement.from_json(envelope.payload))
-    wanted = _SIGNERS.get(entry.event, ("ci", "merger"))
-    ended = [grant for grant in root.ended(envelope.keyid) if set(wanted) & set(grant.roles)]
-    last = max(ended, key=lambda grant: grant.until, default=None)
-    now = root.speaker(envelope.keyid, index)
-    if last is None or (now is not None and set(wanted) & set(now.roles)):
-        statements.read(data, root, PREDICATE_TYPE, *wanted, at=index)
-        return entry, None
-    dsse.check(envelope, last.key, PAYLOAD_TYPE)
-    return entry, last
+    def fetch(_prefix: str, wanted: bytes) -> bytes | None:
+        used.add(wanted)
+        return nodes.get(wanted)
 
-
-def check_void(index: int, ended: Former, entries: Iterable[LogEntry]) -> None:
-    """Raise `SignatureError` when the log knew before `index` that the grant by which it was signed had ended.
-
-    `entries` are those that say something, the endings at least. What an entry says of a key's end before the trust
-    root's own end of it is no such knowledge: anybody who signs entries could write that.
-    """
-    known = (
-        ended.until if ended.revoked else ended.until - 1
-    )  # in good order, a key may sign the entry by which it ends
-    for entry in entries:
-        if entry.event in ENDINGS and ended.keyid in (entry.keys or ()) and known <= entry.index < index:
-            raise SignatureError(
-                f"entry {index} of the log is signed by key {ended.keyid[:8]}, which entry {entry.index} had "
-                f"{entry.event}",
-                hint="somebody who may push put it there; put refs/agent-pipeline/log back to the entry before it",
-            )
+    root = bytes.fromhex(head.state)
+    keys = (proof.request, EVERYTHING)
+    items = [(key, item) for key in keys for item in state_map.walk(fetch, root, key)[0]]
+    if len(proof.nodes) != len(nodes) or used - {state_map.NOTHING} != nodes.keys():
+        raise SignatureError("the log's proof holds nodes that prove nothing", hint=_OTHERS)
+    if any(item.index >= head.index for _, item in items):
+        raise SignatureError(f"the log's map names an entry that is not before entry {head.index}", hint=_OTHERS)
+    return sorted(items, key=lambda one: one[1].index)
 
 
-def _check_root(entries: Iterable[LogEntry], root: TrustRoot) -> None:
-    for entry in entries:
-        if entry.root > root.version:
-            raise SignatureError(
-                f"entry {entry.index} of the log goes by version {entry.root} of the trust root, and the protected "
-                f"branch has version {root.version}: it was rewound",
-                hint="put the protected branch back to its newest commit, and find out who moved it",
-            )
+def _paired(proof: LogProof, items: list[tuple[str, state_map.Item]]) -> list[tuple[bytes, tuple[str, state_map.Item]]]:
+    envelopes = proof.entry_envelopes
+    if len(envelopes) != len(items):
+        raise SignatureError(
+            f"{len(items)} entries of the log are about {proof.request} or everything, but {len(envelopes)} are here",
+            hint=_OTHERS,
+        )
+    return list(zip(envelopes, items, strict=True))
+
+
+def _entry(data: bytes, named: tuple[str, state_map.Item], root: TrustRoot) -> Signed:
+    key, item = named
+    if strict.sha256(data) != item.digest:
+        raise SignatureError(f"entry {item.index} of the log is not the one that its map names", hint=_OTHERS)
+    try:
+        signed = log_entries.read(data, root, item.index)
+    except RejectedError as error:
+        raise log_entries.named(item.index, error) from error
+    said = (signed.entry.about, signed.entry.index, signed.entry.event)
+    if said != (key, item.index, item.event):
+        raise SignatureError(f"entry {item.index} of the log says something else than its map", hint=_OTHERS)
+    return signed

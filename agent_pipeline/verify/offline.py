@@ -59,7 +59,7 @@ class OfflineCase:
     @property
     def as_of(self) -> str:
         """How far the log goes, in words."""
-        size = len(self.case.inputs.log)
+        size = self.case.inputs.log.size
         return f"entry {size - 1} of the log" if size else "an empty log"
 
 

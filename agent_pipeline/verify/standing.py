@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent_pipeline.attestation import statements
+from agent_pipeline.attestation.log_entries import stopped_by
 from agent_pipeline.documents import closure
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.request import Request
@@ -16,28 +17,32 @@ from agent_pipeline.verify.steps import require
 
 
 def log(case: Case) -> str:
-    """The shared log is an unbroken chain, each entry signed by who could say so at its place.
+    """What the log says of this request is all that it says, each entry signed by who could say so at its place.
 
-    Threat: entries dropped, forged or reordered to hide that something was merged, rejected or stopped.
+    Threat: entries dropped, forged or reordered to hide that something was merged, rejected or stopped. (That the log
+    continues what was seen of it was checked when it was read.)
     """
     if "log" in case.errors:
         require(None, case.errors["log"])
-    void = len(case.inputs.log) - len(case.log)
-    said = f", {void} void by keys that had ended" if void else ""
-    return f"{counted(len(case.inputs.log), 'entry', 'entries')}, chain and signatures hold{said}"
+    size = case.checked_log.size
+    if not size:
+        return "the log is empty"
+    return f"{counted(len(case.log), 'entry', 'entries')} about it, and no more, by the proof of entry {size - 1}"
 
 
 def open_(case: Case) -> str:
-    """Nothing of this request was merged yet, and it was not rejected, stopped or closed.
+    """Nothing of this request was merged yet, it was not rejected or closed, and nobody has stopped everything.
 
     Threat: the same proposal again, after it was merged, reverted, rejected or taken back; a rejection that another
-    person's approval, or an old one logged again, is to undo.
+    person's approval, or an old one logged again, is to undo; one that goes on while the stop cord is pulled.
     """
-    about = [entry for entry in case.log if entry.request in (case.request_id, None)]
+    stopped = stopped_by(case.checked_log.signed)
+    why = f"{stopped.person} stopped everything by entry {stopped.entry.index} of the log" if stopped else ""
+    require(stopped is None, why)
+    about = [entry for entry in case.log if entry.request == case.request_id]
     for entry in about:
         require(
-            entry.event not in ("merged", "stopped", "closed"),
-            f"the request was {entry.event} by entry {entry.index} of the log",
+            entry.event not in ("merged", "closed"), f"the request was {entry.event} by entry {entry.index} of the log"
         )
     rejected = _rejected([entry for entry in about if entry.statement == case.identity])
     require(not rejected, f"this proposal was rejected by entry {rejected[0].index} of the log" if rejected else "")

@@ -221,7 +221,7 @@ def test_062_a_date_in_git_gives_a_revoked_key_nothing() -> None:
     team = root_of({**TEAM, "robin": ("ci", "merger")}, bots=("robot", "robin"))
     maker = Maker(root=team)
     given = maker.landing()
-    admission = len(given.inputs.log) - 1
+    admission = given.inputs.log.size - 1
     stolen = drafts.revoke(team, public("robot").keyid, since=admission, expires=LATER)
     judged = replace(given, inputs=replace(given.inputs, root=stolen), merger=public("robin").keyid)
     assert b"committer CI <ci@example.org> 1772366400" in maker.staged()[0]  # long before anything was stolen

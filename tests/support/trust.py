@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support import logs
 
 from agent_pipeline.attestation import drafts, dsse, keys, sshsig
 from agent_pipeline.documents import moments, replay_result, strict, transcript
@@ -22,7 +23,7 @@ from agent_pipeline.documents.approval import APPROVED, Approval
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
-from agent_pipeline.documents.log_entry import FIRST_PREVIOUS, LogEntry
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.proposal import Change, Proposal
 from agent_pipeline.documents.provenance import Command, Model, Prompt, Provenance, SandboxFacts, Usage
 from agent_pipeline.documents.replay_result import ReplayResult, Run
@@ -356,7 +357,7 @@ class Maker:
                 root=self.root,
                 anchor=Anchor(REPOSITORY, BRANCH, "9" * 64),
                 url=REPOSITORY,
-                log=self.log,
+                log=logs.prove(self.log, self.request().id),
                 landed=True,
                 images=ImagesLock(1, {"project": LockedImage(IMAGE, {})}),
                 now=self.now,
@@ -448,10 +449,13 @@ class Maker:
 
     def entry(self, log: Sequence[bytes], event: str, envelopes: Sequence[bytes] = (), **fields: Any) -> bytes:
         """The next entry after `log`."""
+        roots = logs.following(log)
         entry = LogEntry(
             version=1,
-            index=len(log),
-            previous=strict.sha256(log[-1]) if log else FIRST_PREVIOUS,
+            index=roots.index,
+            previous=roots.previous,
+            history=roots.history,
+            state=roots.state,
             event=event,
             repository=REPOSITORY,
             envelopes=tuple(strict.sha256(data) for data in envelopes),
@@ -473,13 +477,16 @@ class Maker:
         signature = private(said["key"]).sign(sshsig.blob_to_sign(payload))
         return payload, sshsig.armor(signature, public(said["key"]))
 
+    def admission(self) -> bytes:
+        """The log's entry by which CI admitted it."""
+        return self.entry(self.log, "admitted", [self.test_result(), self.summary()])
+
     def landing(self) -> LandingInputs:
         """Everything that a merge is decided on."""
-        admitted = self.entry(self.log, "admitted", [self.test_result(), self.summary()])
         approvals = tuple(self.approval(name) for name in self.reviewers)
         return self.landing_change(
             LandingInputs(
-                inputs=replace(self.inputs(), log=(*self.log, admitted)),
+                inputs=replace(self.inputs(), log=logs.prove((*self.log, self.admission()), self.request().id)),
                 attestations=(sign(self.statement(), self.runner), self.test_result(), self.summary(), *approvals),
                 staged=self.staged(),
                 target_tip=BASE,

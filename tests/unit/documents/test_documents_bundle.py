@@ -24,7 +24,7 @@ CONTENTS = {
     "record/request.dsse.json": b"{}",
     "record/1/proposal.json": b"a manifest",
     "rules/policy.yaml": b"",
-    "log/00000000.dsse.json": b"an entry",
+    "log/proof.json": b"an entry",
     f"objects/{'3' * 40}": b"blob 1\0x",
 }
 GOOD = bundle.write(MANIFEST, CONTENTS)

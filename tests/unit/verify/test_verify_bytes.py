@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.logs import prove
 from support.trust import Maker, seal
 
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
 from agent_pipeline.documents.verification import FAILED, PASSED, Verification
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.verify import decide, repositories, verify
-from agent_pipeline.verify.log import check_log
+from agent_pipeline.verify.log import check_proof
 
 MAKER = Maker()
 GOOD = MAKER.inputs()
@@ -120,16 +122,25 @@ def test_every_field_of_ci_s_and_the_reviewers_envelopes_is_signed(index: int) -
         assert decide(replace(LANDING, attestations=tuple(changed))).verdict == FAILED, path
 
 
+def proof_of(changed: list[bytes]) -> LogProof:
+    """The proof of the log as it was, with these entries in it."""
+    entries = [MAKER.entry([], "admitted")]
+    entries.append(MAKER.entry(entries, "approved", entries))
+    proof = prove(entries, GOOD.request)
+    return LogProof.of(GOOD.request, changed[-1], changed[:-1], proof.node_bytes)
+
+
 def test_every_field_of_the_log_is_signed() -> None:
     entries = [MAKER.entry([], "admitted")]
     entries.append(MAKER.entry(entries, "approved", entries))
-    check_log(entries, MAKER.root)
+    check_proof(prove(entries, GOOD.request), MAKER.root, GOOD.request)
     for index, data in enumerate(entries):
         for path in fields_of(data):
             changed = [*entries]
             changed[index] = altered(data, path, signer=None)
-            with pytest.raises(AgentPipelineError):
-                check_log(changed, MAKER.root)
+            for proof in (proof_of(changed), prove(changed, GOOD.request)):
+                with pytest.raises(AgentPipelineError):
+                    check_proof(proof, MAKER.root, GOOD.request)
 
 
 @pytest.mark.parametrize("name", ["request_envelope", "manifest", "provenance_envelope", "transcript"])
@@ -190,7 +201,7 @@ def test_any_staged_commit_ends_in_a_decision(payload: bytes, signature: str) ->
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=3))
 def test_any_log_is_refused_with_our_own_error(entries: list[bytes]) -> None:
     with pytest.raises(AgentPipelineError):
-        check_log(entries, MAKER.root)
+        check_proof(LogProof.of(GOOD.request, entries[0], entries[1:], entries), MAKER.root, GOOD.request)
 
 
 def test_the_policy_s_bytes_are_those_that_were_signed_for() -> None:

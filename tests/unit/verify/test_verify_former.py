@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from support.logs import prove, standing
 from support.trust import NOW, TEAM, Maker, public, root_of, sign
 
 from agent_pipeline.attestation import drafts
@@ -15,7 +16,6 @@ from agent_pipeline.documents.verification import FAILED, PASSED, Verification
 from agent_pipeline.errors import SignatureError
 from agent_pipeline.verify import decide
 from agent_pipeline.verify.inputs import LandingInputs
-from agent_pipeline.verify.log import check_log
 
 LATER = NOW + timedelta(days=365)
 PEOPLE = {**TEAM, "ken": ("requester", "runner"), "robin": ("ci", "merger")}
@@ -41,7 +41,7 @@ def landing(root: TrustRoot, *more: bytes, log: Sequence[bytes] | None = None) -
     given = MAKER.landing()
     return replace(
         given,
-        inputs=replace(inputs, root=root, log=tuple(log if log is not None else [*entries, *more])),
+        inputs=replace(inputs, root=root, log=prove(log if log is not None else [*entries, *more], inputs.request)),
         merger=public("robin").keyid,
     )
 
@@ -94,7 +94,7 @@ def test_an_approval_that_was_never_logged_goes_with_its_key() -> None:
 def test_a_proposal_that_nobody_admitted_goes_with_its_runner() -> None:
     inputs = replace(landing(without("ken", 99)), attestations=())
     asked = Maker(root=ROOT, requester="ken", runner="ken")
-    made = replace(inputs, inputs=replace(asked.inputs(), root=without("ken", 99), log=tuple(before())))
+    made = replace(inputs, inputs=replace(asked.inputs(), root=without("ken", 99), log=prove(before(), asked.request().id)))
     assert failed(decide(made)) >= {"runner", "requester"}
 
 
@@ -102,13 +102,13 @@ def test_entries_of_a_key_that_was_stolen_are_void_until_the_log_says_so() -> No
     log = before()
     log += [MAKER.entry(log, "admitted", request="b" * 16)]  # the thief, with robot's key
     root = stolen("robot", 2)
-    assert [entry.index for entry in check_log(log, root)] == [0, 1]
+    assert [entry.index for entry in standing(log, root)] == [0, 1]
     says = {"keys": (public("robot").keyid,), "since": 2, "root": root.version}
     told = [*log, Maker(root=root, ci="robin").entry(log, "revoked", request=None, statement=None, number=None, **says)]
-    assert [entry.index for entry in check_log(told, root)] == [0, 1, 3]
+    assert [entry.index for entry in standing(told, root)] == [0, 1, 3]
     after = [*told, MAKER.entry(told, "admitted", request="b" * 16)]
     with pytest.raises(SignatureError, match=r"entry 4 of the log is signed by key \w+, which entry 3 had revoked"):
-        check_log(after, root)
+        standing(after, root)
 
 
 def test_a_void_admission_admits_nothing() -> None:
@@ -120,16 +120,16 @@ def test_what_a_thief_writes_of_somebody_else_s_end_breaks_nothing() -> None:
     says = {"keys": (public("robin").keyid,), "since": 0, "root": 1}
     log += [MAKER.entry(log, "revoked", request=None, statement=None, number=None, **says)]
     log += [Maker(root=ROOT, ci="robin").entry(log, "admitted", request="b" * 16)]
-    assert len(check_log(log, ROOT)) == 4
+    assert len(standing(log, ROOT)) == 4
     later = drafts.revoke(ROOT, public("robin").keyid, since=3, expires=LATER)
-    assert [entry.index for entry in check_log(log, later)] == [0, 1, 2]
+    assert [entry.index for entry in standing(log, later)] == [0, 1, 2]
 
 
 def test_an_entry_that_only_claims_the_key_breaks_the_log() -> None:
     log = before()
     forged = sign(Maker(root=ROOT).statement(), "eve")
     with pytest.raises(SignatureError):
-        check_log(
+        standing(
             [*log, forged.replace(public("eve").keyid.encode(), public("robot").keyid.encode())], stolen("robot", 0)
         )
 
@@ -139,7 +139,7 @@ def test_a_log_that_knows_a_newer_trust_root_is_believed() -> None:
     with pytest.raises(
         SignatureError, match="goes by version 2 of the trust root, and the protected branch has version 1"
     ):
-        check_log(log, ROOT)
+        standing(log, ROOT)
 
 
 def test_a_removed_merger_s_entry_is_void_and_an_honest_role_goes_on() -> None:
@@ -147,7 +147,7 @@ def test_a_removed_merger_s_entry_is_void_and_an_honest_role_goes_on() -> None:
     log = before()
     log += [MAKER.entry(log, "admitted", request="b" * 16)]
     log += [MAKER.entry(log, "merged", request="b" * 16)]
-    assert [entry.index for entry in check_log(log, root)] == [0, 1, 2]
+    assert [entry.index for entry in standing(log, root)] == [0, 1, 2]
 
 
 def test_an_approval_that_was_logged_outlives_its_reviewer() -> None:

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from support.logs import prove
 from support.trust import NOW, REPOSITORY, TEAM, Maker, alone, public, root_of, sign
 
 from agent_pipeline.attestation import sshsig
@@ -91,7 +92,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     # CI.
     "never admitted": (
-        landing(lambda given: replace(given, inputs=replace(given.inputs, log=()))),
+        landing(lambda given: replace(given, inputs=replace(given.inputs, log=prove([], given.inputs.request)))),
         "admitted",
         "no summary",
     ),
@@ -277,7 +278,9 @@ def test_a_test_result_that_contradicts_itself_or_was_made_by_other_rules(old: b
     given = maker.landing()
     kept = tuple(other if data == original else data for data in given.attestations)
     entry = maker.entry([], "admitted", [maker.summary()])
-    decision = decide(replace(given, attestations=kept, inputs=replace(given.inputs, log=(entry,))))
+    decision = decide(
+        replace(given, attestations=kept, inputs=replace(given.inputs, log=prove([entry], given.inputs.request)))
+    )
     assert failed(decision) == {"proofs"}
 
 
@@ -315,10 +318,10 @@ def test_a_rejection_undoes_the_same_person_s_approval_whatever_the_dates_say() 
 def reviewed(*events: str) -> LandingInputs:
     """Rita approved and rejected, and CI logged it in this order."""
     yes, no = MAKER.approval("rita"), MAKER.approval("rita", REJECTED, reason="no")
-    entries = list(LANDING.inputs.log)
+    entries = [*MAKER.log, MAKER.admission()]
     for event in events:
         entries.append(MAKER.entry(entries, event, [yes if event == "approved" else no], reviewer="rita"))
-    inputs = replace(LANDING.inputs, log=tuple(entries))
+    inputs = replace(LANDING.inputs, log=prove(entries, LANDING.inputs.request))
     return replace(LANDING, inputs=inputs, attestations=(*LANDING.attestations, no))
 
 
@@ -338,11 +341,11 @@ def test_a_logged_rejection_stands_when_it_is_taken_out_of_the_record_and_others
     logged: tuple[str, ...],
 ) -> None:
     yes, no = MAKER.approval("rita"), MAKER.approval("rex", REJECTED, reason="no")
-    entries = list(LANDING.inputs.log)
+    entries = [*MAKER.log, MAKER.admission()]
     for event in logged:
         who, envelope = ("rita", yes) if event == "approved" else ("rex", no)
         entries.append(MAKER.entry(entries, event, [envelope], reviewer=who))
-    inputs = replace(LANDING.inputs, log=tuple(entries))
+    inputs = replace(LANDING.inputs, log=prove(entries, LANDING.inputs.request))
     decision = decide(replace(LANDING, inputs=inputs))  # rex's envelope is not there
     assert failed(decision) == {"open", "rejections"}
     assert "rex rejected it" in of(decision, "rejections")[1]
@@ -350,10 +353,10 @@ def test_a_logged_rejection_stands_when_it_is_taken_out_of_the_record_and_others
 
 def test_ci_cannot_say_that_a_reviewer_thought_better_of_it() -> None:
     no = MAKER.approval("rex", REJECTED, reason="no")
-    entries = list(LANDING.inputs.log)
+    entries = [*MAKER.log, MAKER.admission()]
     entries.append(MAKER.entry(entries, "rejected", [no], reviewer="rex"))
     entries.append(MAKER.entry(entries, "approved", [b"nothing that rex signed"], reviewer="rex"))
-    decision = decide(replace(LANDING, inputs=replace(LANDING.inputs, log=tuple(entries))))
+    decision = decide(replace(LANDING, inputs=replace(LANDING.inputs, log=prove(entries, LANDING.inputs.request))))
     assert failed(decision) == {"rejections"}
 
 
