@@ -188,7 +188,7 @@ def add(fetch: Fetch, root: bytes, key: str, item: Item) -> Growth:
         above.append(Branch({}))
     if below is None:
         below = _put(changed, place[: len(above)], new)
-    if len(new.encode()) > MAX_NODE or decode(new.encode()) != new:
+    if len(new.encode()) > MAX_NODE or [one.index for one in new.items[-2:-1]] >= [item.index]:
         raise SignatureError(f"entry {item.index} cannot be added to those about {key}")
     for depth in range(len(above) - 1, -1, -1):
         below = _put(changed, place[:depth], Branch({**above[depth].children, place[depth]: below}))

@@ -60,7 +60,7 @@ def about(project: Project, request: str = ID) -> list[str]:
 
 
 def test_an_empty_log(project: Project) -> None:
-    assert read(project) == log.Log(project.clone, None)
+    assert (read(project).head, read(project).newest, read(project).size) == (None, None, 0)
     assert about(project) == []
 
 

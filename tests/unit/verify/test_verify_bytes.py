@@ -138,9 +138,10 @@ def test_every_field_of_the_log_is_signed() -> None:
         for path in fields_of(data):
             changed = [*entries]
             changed[index] = altered(data, path, signer=None)
-            for proof in (proof_of(changed), prove(changed, GOOD.request)):
-                with pytest.raises(AgentPipelineError):
-                    check_proof(proof, MAKER.root, GOOD.request)
+            with pytest.raises(AgentPipelineError):
+                check_proof(proof_of(changed), MAKER.root, GOOD.request)
+            with pytest.raises(AgentPipelineError):
+                check_proof(prove(changed, GOOD.request), MAKER.root, GOOD.request)
 
 
 @pytest.mark.parametrize("name", ["request_envelope", "manifest", "provenance_envelope", "transcript"])
