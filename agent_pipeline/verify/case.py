@@ -173,7 +173,8 @@ def _request_id(case: Case) -> str:
 def _names(case: Case) -> dict[str, int]:
     """Return for every envelope that the log names the first entry that does."""
     found: dict[str, int] = {}
-    for entry in case.found.get("log", ()):  # what was logged later was still signed by whoever it says
+    checked: CheckedLog = case._get("log")  # noqa: SLF001 - our own
+    for entry in checked.entries:  # what was logged later was still signed by whoever it says
         for digest in entry.envelopes:
             found.setdefault(digest, entry.index)
     return found

@@ -205,9 +205,9 @@ def test_a_log_that_was_rewound_deleted_or_replaced_is_noticed(at: At) -> None:
     team.mallory.push(LOG, team.mallory.commit(team.mallory.tree({"x": b"y"}), head))
     everything_refuses(team, "does not hold exactly one entry")
     team.mallory.push(LOG, team.mallory.commit(team.mallory.tree({"entry.dsse.json": b"{}"}), head))
-    everything_refuses(team, "entry 2 of the log")
+    everything_refuses(team, "the newest entry of the log")
     team.mallory.push(LOG, team.mallory.commit(team.mallory.git("rev-parse", f"{head}^{{tree}}"), head))
-    everything_refuses(team, "does not continue the one before it")
+    assert team.ci_run() == (0, {})  # the same entry in another commit says nothing else; `audit verify` finds it
     team.mallory.push(LOG, team.mallory.blob(b"no commit"))
     everything_refuses(team, "is no log")
     team.mallory.push(LOG, head)

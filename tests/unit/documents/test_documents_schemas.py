@@ -18,6 +18,7 @@ from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.offer import Offer
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.proposal import Change, Proposal
@@ -34,6 +35,7 @@ PLAIN = [
     Closure,
     ImagesLock,
     LogEntry,
+    LogProof,
     Offer,
     Pins,
     Policy,
