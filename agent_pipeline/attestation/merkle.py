@@ -46,6 +46,34 @@ def root_hash(hashes: Iterable[bytes]) -> bytes:
     return level[0]
 
 
+class Growing:
+    """The root over leaves that come one by one; as much is kept as the tree is high."""
+
+    def __init__(self) -> None:
+        """Begin with the empty tree."""
+        self.size = 0
+        self._edge: list[bytes] = []  # of whole subtrees, the largest first
+
+    def add(self, leaf: bytes) -> None:
+        """Append a leaf hash."""
+        size, joined = self.size, leaf
+        while size % 2 == 1:
+            joined = node_hash(self._edge.pop(), joined)
+            size >>= 1
+        self._edge.append(joined)
+        self.size += 1
+
+    @property
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        if not self._edge:
+            return EMPTY
+        found = self._edge[-1]
+        for left in self._edge[-2::-1]:
+            found = node_hash(left, found)
+        return found
+
+
 # making proofs: which parts of the tree are needed -------------------------------------------------------------------
 
 

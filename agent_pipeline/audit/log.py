@@ -8,10 +8,11 @@ everything else that the entry is about, with a lease on the head that it read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent_pipeline.attestation import log_entries, log_tree, state_map
+from agent_pipeline.attestation import log_entries, log_tree, merkle, state_map
 from agent_pipeline.attestation.log_entries import Roots, Signed
 from agent_pipeline.documents import moments, strict
 from agent_pipeline.documents.log_entry import EVERYTHING
@@ -74,6 +75,28 @@ class Log:
         if data is None:
             raise SignatureError(f"entry {index} of the log is missing from {_short(self.commit)}", hint=_RESTORE)
         return data
+
+    @property
+    def next_index(self) -> int:
+        """The index that the next entry will have."""
+        return self.size + len(self.tail)
+
+    def envelopes(self) -> Iterator[bytes]:
+        """Yield every envelope, oldest first, void ones too; what is stored is compared with what is signed.
+
+        Raises `SignatureError`, at the latest after the last one, when they are not those that the newest entry commits
+        to. Takes as long as the log is; decisions never need it.
+        """
+        tree = merkle.Growing()
+        for index in range(self.size - 1):
+            envelope = self.entry(index)
+            tree.add(log_tree.leaf_of(envelope))
+            yield envelope
+        if self.newest is not None and self.envelope is not None:
+            if tree.root.hex() != self.newest.entry.history:
+                raise SignatureError("the log's stored entries are not those that its newest entry commits to")
+            yield self.envelope
+        yield from (void.envelope for void in self.tail)
 
     def prove(self, request: str) -> LogProof:
         """Return everything that the log says about `request` and about everything, with the proof that it is all.

@@ -22,6 +22,7 @@ from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
+from agent_pipeline.review.logged import about
 from agent_pipeline.review.report import merged_as
 from agent_pipeline.review.state import state_of
 
@@ -65,32 +66,31 @@ class LoggedBy:
 def entries_by(log: Log, key: Key) -> tuple[LoggedBy, ...]:
     """Return the entries of the log that `key` signed, oldest first."""
     found = []
-    for index, held in enumerate(log.entries):
-        said = _held(held.envelope, key)
+    for index, envelope in enumerate(log.envelopes()):
+        said = _held(envelope, key)
         if said is not None:
             entry = LogEntry.from_statement(said)
             found.append(LoggedBy(index, entry.event, entry.request))
     return tuple(found)
 
 
-def touched(desk: Desk, key: Key, entries: tuple[LogEntry, ...]) -> tuple[Touched, ...]:
+def touched(desk: Desk, key: Key, log: Log) -> tuple[Touched, ...]:
     """Return every request that has a signature by `key`, each proposal of it on its own.
 
     What cannot be read is said and left out: nothing of it can land.
     """
-    named = {digest: entry.index for entry in reversed(entries) for digest in entry.envelopes}
     found: list[Touched] = []
     for record in records.all_records(desk.clone, desk.remote):
+        entries = about(desk, log, record.id).entries
         try:
-            found += _of(desk, record, key, entries, named)
+            found += _of(desk, record, key, entries)
         except AgentPipelineError as error:
             desk.tell(f"{record.id}: not looked through: {error.message}")
     return tuple(found)
 
 
-def _of(
-    desk: Desk, record: Record, key: Key, entries: tuple[LogEntry, ...], named: dict[str, int]
-) -> Iterator[Touched]:
+def _of(desk: Desk, record: Record, key: Key, entries: tuple[LogEntry, ...]) -> Iterator[Touched]:
+    named = {digest: entry.index for entry in reversed(entries) for digest in entry.envelopes}
     asked, _ = dossiers.read_request(record)
     whole = tuple(_marks((asked, *dossiers.closures(record)), key, named))
     state = state_of(record, entries, desk.landed.root)

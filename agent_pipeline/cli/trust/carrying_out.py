@@ -13,7 +13,7 @@ from agent_pipeline import clock
 from agent_pipeline.attestation import ballots
 from agent_pipeline.attestation.ballots import Ballot
 from agent_pipeline.attestation.changes import differences
-from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit import high_water
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.root import TrustRoot, first_digest
 from agent_pipeline.errors import RejectedError
@@ -37,7 +37,7 @@ class Change:
 
 def next_index(desk: Desk) -> int:
     """Return the index that the log's next entry will have."""
-    return len(audit_log.read(desk.clone, desk.remote).entries)
+    return high_water.open_log(desk).next_index
 
 
 def pending(desk: Desk) -> Ballot | None:

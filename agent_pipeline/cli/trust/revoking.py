@@ -8,7 +8,8 @@ import click
 
 from agent_pipeline import clock
 from agent_pipeline.attestation import drafts, keys
-from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit import high_water
+from agent_pipeline.audit.log import Log
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
@@ -40,13 +41,14 @@ def revoke(
     """Void what a stolen key signs, from an entry of the log on, and list what it ever signed."""
     desk = desks.here(out, push=push)
     found = find_key(desk.landed.root, key)
-    log = audit_log.read(desk.clone, desk.remote)
-    if since is not None and since > len(log.entries):
+    log = high_water.open_log(desk)
+    size = log.next_index
+    if since is not None and since > size:
         raise UsageError(
-            f"the log has {len(log.entries)} entries: nothing has the index {since} yet",
+            f"the log has {size} entries: nothing has the index {since} yet",
             hint="leave --since out to void only what comes from now on",
         )
-    first = len(log.entries) if since is None else since
+    first = size if since is None else since
     root = drafts.revoke(desk.landed.root, found.keyid, since=first, expires=clock.now() + LIFE)
     signed = _signed(desk, log, found, first)
     _tell(out, signed, first)
@@ -54,9 +56,9 @@ def revoke(
     carry_out(out, desk, Change(root, said, {"keyid": found.keyid, "since": first} | signed), dry_run=dry_run)
 
 
-def _signed(desk: Desk, log: audit_log.Log, key: Key, since: int) -> dict[str, Any]:
+def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
     """Return what the key signed, in the records and in the log, and what of it would be void."""
-    touched = signed_by.touched(desk, key, desks.log_entries(desk))
+    touched = signed_by.touched(desk, key, log)
     return {
         "proposals": [
             {
