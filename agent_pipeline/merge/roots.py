@@ -75,10 +75,10 @@ def _logged(desk: Desk, ballot: Ballot, hand: Hand, now: datetime) -> tuple[int,
     if not new:
         return None
     _check_nothing_lost(log, desk.landed.root, ballot.root)
-    index = log.following().index
-    _check_speaks(hand, ballot.root, index)
+    log = audit_log.read(desk.clone, desk.remote, ballot.root)  # what this version voids, nothing is built on
+    _check_speaks(hand, ballot.root, log.next_index)
     said = entries.about_ending(new[0])
-    return index, entries.append(desk, log, said, hand.signer.statement, now, root=ballot.root)
+    return log.next_index, entries.append(desk, log, said, hand.signer.statement, now, root=ballot.root)
 
 
 def _check_nothing_lost(log: audit_log.Log, before: TrustRoot, root: TrustRoot) -> None:

@@ -94,7 +94,9 @@ def test_an_approval_that_was_never_logged_goes_with_its_key() -> None:
 def test_a_proposal_that_nobody_admitted_goes_with_its_runner() -> None:
     inputs = replace(landing(without("ken", 99)), attestations=())
     asked = Maker(root=ROOT, requester="ken", runner="ken")
-    made = replace(inputs, inputs=replace(asked.inputs(), root=without("ken", 99), log=prove(before(), asked.request().id)))
+    made = replace(
+        inputs, inputs=replace(asked.inputs(), root=without("ken", 99), log=prove(before(), asked.request().id))
+    )
     assert failed(decide(made)) >= {"runner", "requester"}
 
 
