@@ -169,7 +169,8 @@ class Carried:
     def append(self, event: str, envelopes: list[bytes], **fields: Any) -> None:
         """Append an entry to the log."""
         entry = self.maker.entry(self.log, event, envelopes, **fields)
-        self._point(records.LOG, audit_log.append(self.clone, audit_log.read(self.clone, None), entry))
+        log = audit_log.read(self.clone, None, self.maker.root)
+        self._point(records.LOG, audit_log.append(log, log.following(), entry))
         self.log.append(entry)
 
     def signed_commit(self, draft: bytes, key: str) -> str:

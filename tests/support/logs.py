@@ -41,8 +41,10 @@ def standing(log: Sequence[bytes], root: TrustRoot) -> tuple[LogEntry, ...]:
     return tuple(signed.entry for signed in log_entries.standing(found))
 
 
-def prove(log: Sequence[bytes], request: str) -> LogProof:
-    """The proof of what `log` says about `request`."""
+def prove(log: Sequence[bytes], request: str, root: TrustRoot | None = None) -> LogProof:
+    """The proof of what `log` says about `request`; by `root`, of what it says up to its newest entry that stands."""
+    while root is not None and log and log_entries.read(log[-1], root).ended is not None:
+        log = log[:-1]
     if not log:
         return LogProof.of(request, None, (), ())
     roots, files = stored(tuple(log[:-1]))

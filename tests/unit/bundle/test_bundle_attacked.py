@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.bundles import Contents, Shared, bundled, changed, failed, manifest_of, outcome, proven
 from support.carried import carried
+from support.logs import prove
 from support.trust import Maker, root_of
 
 from agent_pipeline.documents import bundle, strict
@@ -136,8 +137,9 @@ def _without(clone: object, request: str, tip: str, kind: str, data: bytes) -> b
 def test_a_log_of_another_repository_proves_nothing(at: At) -> None:
     shared = at("staged")
     other = Maker(entry_change=lambda one: replace(one, repository=ELSEWHERE))
-    entry = other.entry([], "admitted", [])
-    found = proven(changed(shared.data, lambda held: held.update({names(shared.data, "log")[0]: entry})), shared.root)
+    request = manifest_of(shared.data).request
+    proof = prove([other.entry([], "admitted", [], request=request)], request).to_json()
+    found = proven(changed(shared.data, lambda held: held.update({names(shared.data, "log")[0]: proof})), shared.root)
     assert "another repository" in outcome(found.decision, "log")[1]
     assert found.decision.verdict == FAILED
 

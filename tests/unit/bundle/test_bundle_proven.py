@@ -7,10 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.bundles import Shared, bundled, failed, manifest_of, outcome, proven
+from support.bundles import Shared, bundled, failed, outcome, proven
 from support.carried import FILES, carried
 from support.trust import NOW, alone
 
+from agent_pipeline.bundle import logs
 from agent_pipeline.documents import bundle
 from agent_pipeline.documents.approval import REJECTED
 from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED
@@ -44,7 +45,7 @@ def test_what_nobody_can_tell_offline_is_never_passed(at: At, stage: str) -> Non
     decision = proven(at(stage).data, at(stage).root).decision
     outcome_, why = outcome(decision, "later")
     assert outcome_ == SKIPPED
-    size = len(manifest_names(at(stage).data, "log/"))
+    size = logs.carried(bundle.read(at(stage).data)).size
     assert (f"entry {size - 1} of the log" if size else "an empty log") in why
     assert "version 1 of the trust root" in why
     if stage != "merged":
@@ -54,10 +55,6 @@ def test_what_nobody_can_tell_offline_is_never_passed(at: At, stage: str) -> Non
         assert {outcome(decision, name)[0] for name in ("policy", "image", "trial", "rules")} == {SKIPPED}
     else:
         assert outcome(decision, "rules") == (PASSED, "robot admitted it under this policy")
-
-
-def manifest_names(data: bytes, prefix: str) -> list[str]:
-    return [content.name for content in manifest_of(data).contents if content.name.startswith(prefix)]
 
 
 def test_the_same_record_gives_the_same_bytes(at: At, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def landing(root: TrustRoot, *more: bytes, log: Sequence[bytes] | None = None) -
     given = MAKER.landing()
     return replace(
         given,
-        inputs=replace(inputs, root=root, log=prove(log if log is not None else [*entries, *more], inputs.request)),
+        inputs=replace(
+            inputs, root=root, log=prove(log if log is not None else [*entries, *more], inputs.request, root)
+        ),
         merger=public("robin").keyid,
     )
 
