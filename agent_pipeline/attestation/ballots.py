@@ -29,6 +29,11 @@ class Ballot:
         return tuple(sorted(_names(self, self.before) | _names(self, self.root)))
 
     @property
+    def counts(self) -> bool:
+        """Whether somebody with the role root in the version before has signed: without that anybody could draft."""
+        return bool(_names(self, self.before))
+
+    @property
     def complete(self) -> bool:
         """Whether nothing is missing any more."""
         return not self.missing
@@ -51,8 +56,9 @@ class Ballot:
         """Say whether a signature by the key `keyid` would bring this any further."""
         for judge in (self.before, self.root):
             owner, have = judge.owner(keyid), _names(self, judge)
-            if owner is not None and trust.ROOT in owner.roles and owner.name not in have:
-                return len(have) < judge.threshold
+            may = owner is not None and trust.ROOT in owner.roles and owner.name not in have
+            if may and len(have) < judge.threshold:
+                return True
         return False
 
     def signed(self, envelope: Envelope, data: bytes) -> Ballot:
@@ -80,7 +86,7 @@ def read(before: TrustRoot, data: Iterable[bytes]) -> Ballot | None:
                 found[envelope.payload] = ballot.signed(envelope, item)
         except RejectedError:
             continue  # whoever may push can put it there
-    mine = [ballot for ballot in found.values() if _names(ballot, before)]
+    mine = [ballot for ballot in found.values() if ballot.counts]
     if len(mine) > 1:
         raise SignatureError(
             f"there are {len(mine)} signed drafts of version {before.version + 1} of the trust root",

@@ -24,7 +24,7 @@ def sign(config: Config, ballot: Ballot) -> Ballot:
         if signed.wants(signer.public().keyid):
             envelope = signer.envelope(PAYLOAD_TYPE, payload)
             signed = signed.signed(envelope, envelope.to_json())
-    if not ballot.complete and signed.envelopes.keys() == ballot.envelopes.keys():
+    if not signed.counts or (not ballot.complete and signed.envelopes.keys() == ballot.envelopes.keys()):
         keyids = {signer.public().keyid for signer in mine}
         if keyids & ballot.envelopes.keys():
             raise RejectedError(f"you have signed version {ballot.root.version} already: {ballot.missing}")

@@ -241,6 +241,16 @@ def test_a_draft_says_who_signed_and_who_still_can() -> None:
     )
 
 
+def test_a_threshold_that_rises_is_met_by_the_version_before_and_by_its_own() -> None:
+    one = replace(TWO, threshold=1)
+    root = drafts.renew(one, expires=LATER, threshold=2)
+    ballot = ballots.read(one, signed(root, "ada"))
+    assert ballot is not None
+    assert not ballot.complete
+    assert ballot.wants(public("bob").keyid)
+    assert chain((one, ("ada",)), (root, ("ada", "bob"))) == root
+
+
 def test_a_root_key_that_is_rotated_signs_with_both() -> None:
     root = drafts.rotate(
         root_of({"solo": ("root",)}), "solo", public("solo").keyid, public("new"), until=1, expires=LATER

@@ -1,0 +1,172 @@
+"""The trust root's life among separate people: several signatures, lost keys, renewal, a branch that takes no push."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.desks import Desk
+from support.hostile import signer
+from support.people import Done, Person
+from support.teams import MAIN, Team, staged_team
+
+from agent_pipeline import clock
+from agent_pipeline.attestation import drafts, trust
+from agent_pipeline.documents.root import PAYLOAD_TYPE, TrustRoot
+from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.trust_files import file_name, versions
+
+HOOK = """#!/bin/sh
+while read old new ref; do
+    [ "$ref" = refs/heads/main ] && { echo "main is protected" >&2; exit 1; }
+done
+exit 0
+"""
+
+
+@pytest.fixture(scope="module")
+def at() -> Iterator[Callable[[str], Team]]:
+    with staged_team() as restored:
+        yield restored
+
+
+def refused(done: Done, code: int, *words: str) -> None:
+    assert done.code == code, str(done)
+    said = done.document["error"]
+    for word in words:
+        assert word in f"{said['message']} {said['hint']}", said
+
+
+def shown(person: Person) -> Any:
+    return person.yes("trust", "show")
+
+
+def landed_root(person: Person) -> TrustRoot:
+    """The trust root that the remote has now."""
+    person.git("fetch", "-q", "origin", "+refs/heads/*:refs/remotes/origin/*")
+    clone = Clone.discover(person.clone)
+    return trust.load_root(
+        versions(clone, clone.commit("refs/remotes/origin/main")),
+        pin=str(shown(person)["root"]).removeprefix("sha256:"),
+        now=None,
+    )
+
+
+def test_two_of_three_sign_and_a_lost_root_key_locks_nobody_out(at: Callable[[str], Team]) -> None:
+    team = at("ready")
+    alice, rosa, ci = team.alice, team.rosa, team.ci
+    for name in ("rosa", "ci"):
+        alice.yes("trust", "add", name, "--role", "root")
+    refused(alice.run("trust", "sign", "--renew", "--threshold", "4", "--json"), 1, "nobody could ever change")
+    drafted = alice.yes("trust", "sign", "--renew", "--threshold", "2")
+    assert (drafted["landed"], drafted["signed"]) == (False, ["alice"])
+    assert shown(rosa)["threshold"] == 1
+    assert rosa.yes("trust", "sign", "--root", drafted["digest"])["landed"]
+    assert shown(rosa)["threshold"] == 2
+
+    # What one drafts the other reads, compares and signs; nothing changes before that.
+    drafted = alice.yes("trust", "remove", "ci", "--role", "merger")
+    assert not drafted["landed"]
+    assert "ci or rosa can" in drafted["missing"]
+    waiting = shown(rosa)["draft"]
+    assert waiting["digest"] == drafted["digest"]
+    assert {row["what"] for row in waiting["changes"]} == {"version", "expires", "ci", "ended"}
+    refused(alice.run("trust", "sign", "--json"), 1, "you have signed version")
+    refused(alice.run("trust", "add", "rosa", "--role", "policy", "--json"), 1, "drafted already", "--discard")
+    refused(rosa.run("trust", "sign", "--root", "sha256:" + "0" * 64, "--json"), 1, "you compared")
+    assert rosa.yes("trust", "sign", "--dry-run")["dry_run"]
+    done = rosa.yes("trust", "sign", "--root", drafted["digest"])
+    assert (done["landed"], done["logged"]) == (True, 0)
+    assert shown(alice)["draft"] is None
+    refused(ci.run("ci", "merge", "--json"), 1, "merger")
+    refused(rosa.run("trust", "sign", "--json"), 2, "no version of the trust root waits")
+
+    # Alice's laptop is gone, and her root key with it. The others give her a new one.
+    shutil.rmtree(alice.home / "config" / "agent-pipeline" / "keys")
+    fingerprint = alice.yes("join")["fingerprint"]
+    refused(alice.run("trust", "rotate", "alice", "--json"), 1, "none of your keys has the role `root`")
+    rosa.yes("trust", "rotate", "alice", "--fingerprint", fingerprint)
+    done = ci.yes("trust", "sign")
+    assert (done["landed"], done["logged"]) == (True, 1)
+    root = landed_root(rosa)
+    person = root.person("alice")
+    assert person is not None
+    assert person.keys == (signer(alice).public().keyid,)
+    assert alice.run("trust", "remove", "rosa", "--dry-run").code == 0
+    assert ci.run("list").code == 0
+
+    # A draft that nobody wants goes away again, and so does what mallory puts in its place.
+    alice.yes("trust", "remove", "rosa", "--role", "reviewer")
+    assert rosa.yes("trust", "sign", "--discard")["discarded"]
+    team.mallory.push("refs/agent-pipeline/root-draft", team.mallory.commit(team.mallory.tree({"x": b"y"})))
+    assert shown(rosa)["draft"] is None
+
+
+def test_a_branch_that_takes_no_push_gets_a_pull_request(at: Callable[[str], Team]) -> None:
+    team = at("ready")
+    hook = team.bare / "hooks" / "pre-receive"
+    hook.write_text(HOOK)
+    hook.chmod(0o755)
+    done = team.alice.yes("trust", "remove", "rosa")
+    assert (done["landed"], done["branch"]) == (False, "refs/heads/agent-pipeline-trust")
+    assert [person["name"] for person in shown(team.alice)["people"]] == ["alice", "ci", "rosa"]
+    hook.unlink()  # who may merges it on the forge
+    team.alice.git("push", "-q", "origin", f"{done['commit']}:{MAIN}")
+    assert [person["name"] for person in shown(team.alice)["people"]] == ["alice", "ci"]
+    ran = team.ci.run("ci", "run")
+    assert ran.code == 0, str(ran)
+    assert "log: keys of rosa retired" in ran.err
+    again = team.ci.run("ci", "run")
+    assert "retired" not in again.err
+
+
+def test_a_trust_root_is_renewed_before_and_after_it_expired(at: Callable[[str], Team]) -> None:
+    team = at("ready")
+    for days, code in ((20, 0), (-1, 1)):
+        _expires_in(team, days)
+        listed = team.alice.run("list", "--json")
+        assert listed.code == code, str(listed)
+        if code:
+            refused(listed, 1, "expired", "trust sign --renew")
+        assert "expires on" in str(shown(team.alice)["warning"])
+        assert team.alice.yes("trust", "sign", "--renew")["landed"]
+        assert shown(team.alice)["warning"] is None
+        assert team.alice.run("list").code == 0
+
+
+def _expires_in(team: Team, days: int) -> None:
+    """Put a version on the branch that expires so soon: somebody forgot to renew it."""
+    alice, root = team.alice, landed_root(team.alice)
+    alice.git("pull", "-q", "--ff-only", "origin", "main")
+    draft = drafts.renew(root, expires=clock.now() + timedelta(days=days))
+    key = signer(alice)
+    path = alice.clone / file_name(draft.version, key.public().keyid)
+    path.write_bytes(key.envelope(PAYLOAD_TYPE, draft.to_json()).to_json() + b"\n")
+    alice.git("add", str(path))
+    alice.git("commit", "-q", "-m", "Renew it, for too short a time")
+    alice.git("push", "-q", "origin", "main")
+
+
+def test_alone_a_root_key_signs_its_own_successor(desk: Desk) -> None:
+    made = desk.run("keys", "generate", "next")
+    assert made.code == 0, str(made)
+    person = desk.run("trust", "show").document["people"][0]["name"]
+    keys = sorted(desk.person.home.glob("**/agent-pipeline/keys/next"))
+    offered = desk.run("join", AGENT_PIPELINE_KEY=str(keys[0]))
+    assert offered.code == 0, str(offered)
+    assert offered.document["name"] == person
+    done = desk.run("trust", "rotate", person, "--fingerprint", offered.document["fingerprint"])
+    assert (done.code, done.document["landed"], done.document["logged"]) == (0, True, 0), str(done)
+    after = desk.run("trust", "show").document
+    assert after["people"][0]["keys"] == [offered.document["fingerprint"]]
+    assert [(row["until"], row["revoked"]) for row in after["former"]] == [(1, False)]
+    (keys[0].parent / "default").unlink()
+    (keys[0].parent / "default.pub").unlink()
+    alone = desk.run("trust", "remove", person)
+    assert (alone.code, json.loads(alone.out)["error"]["kind"]) == (1, "SignatureError")
+    assert "nobody could ever change" in alone.err
+    assert desk.run("trust", "sign", "--renew").document["landed"]
