@@ -11,6 +11,17 @@ WHERE = {
     **dict.fromkeys(("copy", "copy-growth", "harvest"), "copies"),
     **dict.fromkeys(("idle-agent", "tool-call", "ready", "ready-bubblewrap", "side-by-side"), "sandboxed"),
     "sign-verify": "signatures",
+    **dict.fromkeys(
+        (
+            "verify-envelope",
+            "verify-envelope-p256",
+            "verify-record",
+            "verify-commit",
+            "import-verify",
+            "verify-growth",
+        ),
+        "verifying",
+    ),
     **dict.fromkeys(("swerex-start", "swerex-command"), "against_swerex"),
 }
 
@@ -26,13 +37,13 @@ def main() -> None:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(WHERE)}")
     results = []
     if not arguments.json:
-        print(f"{'name':<17} {'ours':>10} {'peer':>10} {'ratio':>8}  unit  peer")
+        print(f"{'name':<20} {'ours':>10} {'peer':>10} {'ratio':>8}  unit  peer")
     for name in arguments.names or WHERE:
         result = importlib.import_module(f"benchmarks.{WHERE[name]}").ALL[name]()
         results.append(result.document())
         if not arguments.json:
             figures = f"{result.ours:>10.3f} {result.peer:>10.3f} {result.ratio:>8.3f}  {result.unit:<4}"
-            print(f"{name:<17} {figures}  {result.peer_name}")
+            print(f"{name:<20} {figures}  {result.peer_name}")
     if arguments.json:
         print(json.dumps(results[0] if len(arguments.names) == 1 else {"results": results}, indent=2))
 

@@ -14,28 +14,14 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from agent_pipeline import clock, process
-from agent_pipeline.repository import fresh
+from agent_pipeline import process
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox.contract import UID
 from agent_pipeline.workspace import Workspace, create, harvest
 from benchmarks.measure import Result, in_turn
+from benchmarks.repositories import LARGE, SMALL, project
 
-LARGE, SMALL = 100_000, 1_000
-_IN_A_FOLDER = 100
 _CHANGED = 20
-
-
-def _project(folder: Path, files: int) -> Clone:
-    """Make a repository with `files` small files, a hundred in a directory, and ten directories in each of those."""
-    fresh.initialise(folder, "Bench", "bench@example.org")
-    for number in range(files):
-        below = folder / f"package_{number // (10 * _IN_A_FOLDER):03}" / f"part_{number // _IN_A_FOLDER % 10}"
-        if number % _IN_A_FOLDER == 0:
-            below.mkdir(parents=True)
-        (below / f"module_{number % _IN_A_FOLDER:02}.py").write_text(f"x = {number}\n" + "# a line\n" * 20)
-    fresh.commit_all(folder, "Many files\n", clock.now())
-    return Clone.discover(folder)
 
 
 class _Place:
@@ -87,15 +73,15 @@ def copy() -> Result:
     """The second virtual copy of the large tree, made and removed, against `git worktree add` of it, made only."""
     with ExitStack() as stack:
         place = _Place(stack)
-        project = place.folder / "large"
-        clone = _project(project, LARGE)
+        top = place.folder / "large"
+        clone = project(top, LARGE)
         return in_turn(
             "copy",
             partial(place.copy, clone),
-            partial(place.worktree, project),
+            partial(place.worktree, top),
             peer_name="git worktree add",
             runs=3,
-            between=partial(_forget, project, place.folder / "worktree"),
+            between=partial(_forget, top, place.folder / "worktree"),
         )
 
 
@@ -109,7 +95,7 @@ def copy_growth() -> Result:
     """The second virtual copy of the large tree (ours) against that of a tree a hundred times smaller (peer)."""
     with ExitStack() as stack:
         place = _Place(stack)
-        large, small = _project(place.folder / "large", LARGE), _project(place.folder / "small", SMALL)
+        large, small = project(place.folder / "large", LARGE), project(place.folder / "small", SMALL)
         return in_turn(
             "copy-growth",
             partial(place.copy, large),
@@ -123,12 +109,12 @@ def read_changes() -> Result:
     """What changed: 20 of the large tree's files, read and compared by us, and found by `git status` in a worktree."""
     with ExitStack() as stack:
         place = _Place(stack)
-        project = place.folder / "large"
-        clone = _project(project, LARGE)
+        top = place.folder / "large"
+        clone = project(top, LARGE)
         workspace = stack.enter_context(place.copied(clone))
-        worktree = place.worktree(project)
-        for top in (workspace.path, worktree):
-            _change(top)
+        worktree = place.worktree(top)
+        for changed in (workspace.path, worktree):
+            _change(changed)
 
         def ours() -> None:
             found = harvest(clone, workspace, ignore=["*.pyc"], max_bytes=1 << 20, max_files=1000)

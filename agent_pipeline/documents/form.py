@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -64,24 +65,32 @@ def to_plain(value: Any) -> Any:  # noqa: ANN401 - any field
 
 def from_plain(kind: type[T], value: Any) -> T:  # noqa: ANN401 - any JSON value
     """Convert validated JSON to `kind`: a dataclass, a container of such, or a plain type."""
-    return typing.cast("T", _convert(kind, value))
-
-
-def _convert(kind: Any, value: Any) -> Any:  # noqa: ANN401 - one line per kind of type
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        inner = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _convert(inner, value)
-    if origin is tuple:
-        return tuple(_convert(arguments[0], item) for item in value)
-    if origin is dict:
-        return {name: _convert(arguments[1], item) for name, item in value.items()}
-    if dataclasses.is_dataclass(kind):
-        hints = _hints(typing.cast("type", kind))
-        return typing.cast("Any", kind)(**{name: _convert(hints[name], item) for name, item in value.items()})
-    return value
+    converter = _converter(typing.cast("Any", kind))
+    return typing.cast("T", value if converter is None else converter(value))
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _converter(kind: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - one branch for each kind of type
+    """Return what converts JSON to `kind`, None where JSON has it as it is. Types are looked at once."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = _converter(next(argument for argument in arguments if argument is not type(None)))
+        return inner and (lambda value: None if value is None else inner(value))
+    if origin is tuple:
+        item = _converter(arguments[0])
+        return tuple if item is None else (lambda value: tuple(map(item, value)))
+    if origin is dict:
+        held = _converter(arguments[1])
+        return held and (lambda value: {name: held(one) for name, one in value.items()})
+    return _of_fields(kind) if dataclasses.is_dataclass(kind) else None
+
+
+def _of_fields(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a dataclass
+    hints = typing.get_type_hints(kind)
+    other = {field.name: found for field in dataclasses.fields(kind) if (found := _converter(hints[field.name]))}
+
+    def convert(value: dict[str, Any]) -> Any:  # noqa: ANN401 - one of `kind`
+        made = {name: other[name](value[name]) for name in other.keys() & value.keys()}
+        return kind(**{**value, **made})
+
+    return convert

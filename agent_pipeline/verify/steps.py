@@ -50,5 +50,5 @@ def _take(name: str, step: Step[C], case: C) -> Check:
 
 def printable(text: str) -> str:
     """Return `text` in one line, without characters that act on a terminal, cut to a length."""
-    plain = "".join(char if char.isprintable() else " " for char in text)
+    plain = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
     return plain if len(plain) <= MAX_REASON else plain[: MAX_REASON - 1] + "…"

@@ -1,0 +1,43 @@
+"""Repositories of many small files, and what a verifier does in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from agent_pipeline import clock
+from agent_pipeline.repository import fresh, records, trees
+from agent_pipeline.repository.clone import Clone
+
+LARGE, SMALL = 100_000, 1_000
+_IN_A_FOLDER = 100
+
+
+def project(folder: Path, files: int) -> Clone:
+    """Make a repository with `files` small files, a hundred in a directory, and ten directories in each of those."""
+    fresh.initialise(folder, "Bench", "bench@example.org")
+    for number in range(files):
+        below = folder / f"package_{number // (10 * _IN_A_FOLDER):03}" / f"part_{number // _IN_A_FOLDER % 10}"
+        if number % _IN_A_FOLDER == 0:
+            below.mkdir(parents=True)
+        (below / f"module_{number % _IN_A_FOLDER:02}.py").write_text(f"x = {number}\n" + "# a line\n" * 20)
+    fresh.commit_all(folder, "Many files\n", clock.now())
+    return Clone.discover(folder)
+
+
+def judged(folder: Path, files: int) -> Callable[[], None]:
+    """Return what finds out, by both readers of trees, what a carrier changes in such a repository."""
+    clone = project(folder, files)
+    base = clone.commit("HEAD")
+    before = clone.tree(base)
+    put = trees.Put(b"y = 1\n", "100644")
+    after = trees.build(clone, before, {"package_000/part_3/module_07.py": put, "package_000/part_4/new.py": put})
+    carrier = records.carrier(clone, base, after)
+
+    def judge() -> None:
+        changes = trees.compare(clone, clone.tree(base), clone.tree(carrier))
+        trees.cross_check(clone, before, after, changes)
+        assert records.carrier(clone, base, after) == carrier
+        assert len(changes) == 2  # noqa: PLR2004 - as made above
+
+    return judge
