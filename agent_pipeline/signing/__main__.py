@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import ctypes
 import json
+import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +21,7 @@ from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.signing import jobs, keyfile, ssh_agent, stores, unlock
 from agent_pipeline.signing.sources import Source
 
-_PR_SET_DUMPABLE: Final = 4
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _DEFECT: Final = 3
 
 
@@ -27,6 +29,8 @@ def main() -> int:
     """Answer one document. Errors that people are meant to read are answers too; the exit code is theirs."""
     _protect()
     asked = json.loads(sys.stdin.buffer.read(jobs.MAX_BYTES))
+    if os.getppid() != asked["parent"]:  # it died before it could take us along
+        return _DEFECT
     try:
         answer, code = _answer(asked), 0
     except AgentPipelineError as error:
@@ -39,10 +43,12 @@ def main() -> int:
 
 
 def _protect() -> None:
-    """No core dump, and on Linux no ptrace or /proc/<pid>/mem for processes of the same user."""
+    """No core dump; on Linux no ptrace or /proc/<pid>/mem for processes of the same user, and no life without us."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def ask(document: dict[str, Any], *, box: int, given: str = "", pass_fds: Sequen
             argv,
             env=environment(),
             cwd=Path("/"),
-            stdin=json.dumps(document | {"unlock": ways}).encode(),
+            stdin=json.dumps(document | {"unlock": ways, "parent": os.getpid()}).encode(),
             timeout=_SECONDS if tty is None and askpass is None else _SECONDS + ASK_SECONDS,
             pass_fds=[handle for handle in (box, tty, *pass_fds) if handle is not None],
         )
