@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
+from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.cli import dependencies
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.config import Config
+from agent_pipeline.documents import moments
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
-from agent_pipeline.errors import RejectedError, SchemaError, UsageError
+from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, UsageError
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.sandbox.images import archive, locks, recipe
+from agent_pipeline.sandbox.images import archive, locks, recipe, seal
 from agent_pipeline.sandbox.images.build import build as build_image
 from agent_pipeline.sandbox.images.build import wanted
-from agent_pipeline.sandbox.images.discard import discard
+from agent_pipeline.sandbox.images.discard import discard, in_use
 from agent_pipeline.sandbox.images.sources import Sources, sources
 from agent_pipeline.sandbox.images.store import Store, StoredImage
 
@@ -83,11 +87,53 @@ def _renew(out: Output, clone: Clone, lock: ImagesLock, name: str, given: Source
 
 @command("agent-pipeline image list")
 def list_(out: Output) -> None:
-    """The images on this machine, with their sizes."""
-    images = Store(configuration.load()).list()
-    rows = [{"name": i.name, "identity": i.identity, "base": i.base, "bytes": i.bytes} for i in images]
-    lines = [f"{i.name:<24} {i.identity[:16]}  {i.bytes // MIB:>6} MiB" for i in images]
+    """The images on this machine: sizes, since when they are here, which lock here names them, what uses them.
+
+    MiB of layers (images that share a layer share its bytes), and unpacked for bubblewrap.
+    """
+    config = configuration.load()
+    store = Store(config)
+    images, by_lock, now = store.list(), _by_lock(config), clock.now()
+    rows = [_row(config, image, by_lock.get(image.identity, [])) for image in images]
+    lines = [_line(row, now - image.since) for row, image in zip(rows, images, strict=True)]
     out.finish({"images": rows}, lambda: "\n".join(lines) or "no images; make one with `agent-pipeline image build`")
+
+
+def _row(config: Config, image: StoredImage, locked: list[str]) -> dict[str, Any]:
+    tree = config.cache_dir / "rootfs" / image.identity
+    kept = seal.read(tree) if tree.is_dir() else None
+    return {
+        "name": image.name,
+        "identity": image.identity,
+        "base": image.base,
+        "bytes": image.bytes,
+        "unpacked": kept.bytes if kept is not None else None,
+        "since": moments.write(image.since),
+        "locked_by": locked,
+        "in_use": in_use(config, image.identity),
+    }
+
+
+def _line(row: dict[str, Any], age: timedelta) -> str:
+    unpacked = f"{row['unpacked'] // MIB:>6}" if row["unpacked"] is not None else f"{'-':>6}"
+    words = [*row["locked_by"], *(["in use"] if row["in_use"] else [])]
+    sizes = f"{row['bytes'] // MIB:>6} MiB  {unpacked} MiB unpacked"
+    return f"{row['name']:<24} {row['identity'][:16]}  {sizes}  {age.days:>4} days  {', '.join(words)}".rstrip()
+
+
+def _by_lock(config: Config) -> dict[str, list[str]]:
+    """Return which locks name an identity, in words."""
+    found: dict[str, list[str]] = {}
+    for name in recipe.names():
+        for identity in wanted(config, name):
+            found.setdefault(identity, []).append("this version's lock")
+    try:
+        own = dependencies.own_lock(Path.cwd())
+    except AgentPipelineError:  # what is wrong with the lock is for `doctor` to say
+        own = None
+    for locked in own[1].images.values() if own is not None else ():
+        found.setdefault(locked.identity, []).append("this repository's lock")
+    return found
 
 
 def find(store: Store, name: str) -> StoredImage:

@@ -229,6 +229,12 @@ def remove_image(name: str) -> bool:
     return True
 
 
+def uses_image(name: str) -> bool:
+    """Whether the engine has a container of the image with that name. Raises `SandboxError` when it cannot be asked."""
+    with contextlib.closing(_connect(_ENDING)) as client:
+        return bool(_asking(lambda: client.api.containers(all=True, quiet=True, filters={"ancestor": name})))
+
+
 def _connect(seconds: int) -> Any:  # noqa: ANN401 - docker.DockerClient, imported late
     """Return a client of the engine that the environment names, on this host only. Raises `SandboxError`."""
     from docker import DockerClient  # noqa: PLC0415 - 200 ms that the command line does not need

@@ -21,6 +21,7 @@ Progress = Callable[[str], None]
 # Part of the name under which bootstrapped packages are kept: raise it when `normal` or `layers` write other bytes.
 FORM: Final = 2
 _NAMED: Final = 12
+_KEPT: Final = 3  # bootstrapped bottom layers that stay at hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,8 @@ def _bootstrap(store: Store, ingredients: Ingredients, pins: dict[str, str], pro
         if final.exists():
             final.rename(folder / "former")  # the same packages once more, or damaged since
         kept.rename(final)
+        for number, old in enumerate(sorted(final.parent.iterdir(), key=lambda path: -path.stat().st_mtime)[_KEPT:]):
+            old.rename(folder / f"old-{number}")
     return _Packages(digest, final / "layer.tar", versions)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from agent_pipeline.config import Config
 from agent_pipeline.errors import RejectedError, SandboxError
 from agent_pipeline.sandbox.images import archive
-from agent_pipeline.sandbox.images.store import Store, make_readable, remove, storage
+from agent_pipeline.sandbox.images.eviction import drop, mounted
+from agent_pipeline.sandbox.images.store import Store, make_readable, storage
 
 Progress = Callable[[str], None]
 
@@ -22,14 +21,18 @@ def discard(config: Config, identity: str, progress: Progress) -> tuple[str, ...
     """
     removed = []
     unpacked = config.cache_dir / "rootfs" / identity
-    if _mounted(unpacked):
+    if mounted(unpacked):
         raise RejectedError(
             f"a sandbox that runs now uses the image {identity[:12]}", hint="wait for it, or `agent-pipeline stop ID`"
         )
     if _from_docker(identity, progress):
         removed.append(f"{archive.REPOSITORY}:{identity} of the Docker engine")
     if unpacked.is_dir():
-        _unpacked(unpacked)
+        with storage(str(unpacked)):
+            make_readable(unpacked.parent)
+            with (unpacked.parent / ".turn").open("wb") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                drop(unpacked)
         removed.append(str(unpacked))
     store = Store(config)
     with storage(f"the image store {store.folder}"), store.staging() as folder:
@@ -38,28 +41,16 @@ def discard(config: Config, identity: str, progress: Progress) -> tuple[str, ...
     return tuple(removed)
 
 
-def _mounted(unpacked: Path) -> bool:
-    """Whether some process that we can see has the directory mounted, as bubblewrap's sandboxes do."""
-    word = f"/{unpacked.name}/"
-    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
-        try:
-            if any(word in line for line in mounts.read_text(errors="surrogateescape").splitlines()):
-                return True
-        except OSError:
-            continue  # it ended, or is another user's
-    return False
+def in_use(config: Config, identity: str) -> bool:
+    """Whether a sandbox that runs now uses the image, as far as can be seen; an engine that is not there runs none."""
+    from agent_pipeline.sandbox import docker  # noqa: PLC0415 - the engine is asked for nothing else here
 
-
-def _unpacked(target: Path) -> None:
-    """Take it away by one rename, under the name that the next unpacking sweeps if we die now."""
-    with storage(str(target)):
-        make_readable(target.parent)
-        with (target.parent / ".turn").open("wb") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            gone = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
-            target.chmod(0o755)  # a directory that moves is written to: its `..` changes
-            target.rename(gone / "gone")
-            remove(gone)
+    if mounted(config.cache_dir / "rootfs" / identity):
+        return True
+    try:
+        return docker.uses_image(f"{archive.REPOSITORY}:{identity}")
+    except SandboxError:
+        return False
 
 
 def _from_docker(identity: str, progress: Progress) -> bool:

@@ -16,6 +16,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ _LOCK: Final = ".lock"
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image on this machine. `bytes` counts its layers, shared ones too."""
+    """An image on this machine. `bytes` counts its layers, shared ones too; `since` is when it came here."""
 
     name: str
     identity: str
@@ -40,6 +41,7 @@ class StoredImage:
     packages: dict[str, str]
     requirements: str | None
     bytes: int
+    since: datetime
 
     def locked(self) -> LockedImage:
         """Return what an images lock says of it."""
@@ -162,13 +164,13 @@ class Store:
         folder = self.folder / identity
         try:
             config = (folder / "config.json").read_bytes()
-            facts = identities.read(config)
+            facts, since = identities.read(config), datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             sizes = [(folder / "layers" / f"{layer}.tar").stat().st_size for layer in facts.layers]
         except (OSError, SchemaError):
             return None
         if strict.sha256(config) != identity:
             return None
-        return StoredImage(facts.name, identity, facts.base, facts.packages, facts.requirements, sum(sizes))
+        return StoredImage(facts.name, identity, facts.base, facts.packages, facts.requirements, sum(sizes), since)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from agent_pipeline.config import Config
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox.contract import Image
-from agent_pipeline.sandbox.images import layers
+from agent_pipeline.sandbox.images import eviction, layers, seal
 from agent_pipeline.sandbox.images.layers import DIRECTORY, FILE, Entry
 from agent_pipeline.sandbox.images.store import make_readable, remove, storage, verified
 
@@ -19,21 +20,43 @@ _CHUNK: Final = 1 << 20
 
 
 def rootfs(config: Config, image: Image) -> Path:
-    """Return the directory with the image's root file system, made now when it is not there.
+    """Return the directory with the image's root file system, made now when it is not there, looked at when it is.
 
-    Every layer is checked before its first byte is used. Raises `SandboxError` for a damaged image, `StorageError`.
+    Every layer is checked before its first byte is used. Raises `SandboxError` for a damaged image and for a directory
+    that is not what was unpacked, `StorageError`.
     """
     folder = config.cache_dir / "rootfs"
     target = folder / image.identity
-    if target.is_dir():
-        return target
     with storage(f"unpacking the image {image.name}"):
-        make_readable(folder)
-        with (folder / ".turn").open("wb") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            if not target.is_dir():
-                _unpack(image, folder, target)
+        if not _is_whole(target):
+            make_readable(folder)
+            with (folder / ".turn").open("wb") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                if not os.path.lexists(target):
+                    _unpack(image, folder, target)
+                elif not _is_whole(target):
+                    _again(image, target)
+                eviction.evict(config, target)
+        os.utime(seal.path_of(target))  # when it was last used
     return target
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether the tree is there with the seal that it got."""
+    try:
+        return stat.S_ISDIR(target.lstat().st_mode) and seal.read(target) == seal.compute(target)
+    except FileNotFoundError:
+        return False
+
+
+def _again(image: Image, target: Path) -> None:
+    """Seal a tree anew that has another seal and the right bytes. Raises `SandboxError` when it has not."""
+    if not stat.S_ISDIR(target.lstat().st_mode):
+        raise SandboxError(
+            f"the unpacked image is no directory: {target}", hint="find out who put it there, and remove it"
+        )
+    seal.check(target, image)
+    seal.write(target)
 
 
 def _unpack(image: Image, folder: Path, target: Path) -> None:
@@ -52,6 +75,7 @@ def _unpack(image: Image, folder: Path, target: Path) -> None:
     except BaseException:
         remove(root)
         raise
+    seal.write(target)
 
 
 def _place(root: Path, entry: Entry) -> None:

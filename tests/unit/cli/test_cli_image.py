@@ -10,6 +10,7 @@ from support.people import Person, project
 
 from agent_pipeline.documents.images_lock import PATH, ImagesLock, LockedImage
 from agent_pipeline.sandbox.contract import Image
+from agent_pipeline.sandbox.images import unpack
 from agent_pipeline.sandbox.images.layers import FILE, Entry
 from agent_pipeline.sandbox.images.store import Store
 
@@ -85,3 +86,21 @@ def test_what_is_for_the_projects_image_is_refused_for_a_base(alice: Person, tmp
         refused = alice.run("image", "build", "python", *options)
         assert refused.code == 2
         assert "for the project's image" in refused.err
+
+
+def test_the_list_says_what_an_image_takes_and_who_names_it(alice: Person, store: Store, tmp_path: Path) -> None:
+    one, two = made(store, b"1" * (2 << 20)), made(store, b"2")
+    lock(alice, one.identity)
+    unpack.rootfs(images.config(tmp_path), one)
+    rows = {row["identity"]: row for row in alice.yes("image", "list")["images"]}
+    assert rows[one.identity]["locked_by"] == ["this repository's lock"]
+    assert rows[one.identity]["unpacked"] >= 2 << 20
+    assert rows[one.identity]["since"].startswith("2")
+    assert not rows[one.identity]["in_use"]
+    assert (rows[two.identity]["locked_by"], rows[two.identity]["unpacked"]) == ([], None)
+    lines = alice.run("image", "list").out.splitlines()
+    line = next(line for line in lines if one.identity[:16] in line)
+    assert line.endswith("2 MiB unpacked     0 days  this repository's lock")
+    assert alice.run("image", "rm", two.identity[:12]).code == 0
+    alice.yes("image", "rm", one.identity[:12], "--force")
+    assert [path.name for path in (tmp_path / "cache" / "rootfs").iterdir()] == [".turn"]
