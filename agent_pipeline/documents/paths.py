@@ -3,7 +3,7 @@
 A path that passes means the same file to Git, to the tools that read Git and on every common file system: Linux, macOS
 (HFS+ folds case, drops invisible characters), Windows (folds case, drops trailing dots and spaces, has devices, streams
 and short names). Whatever Git itself refuses with `core.protectHFS` and `core.protectNTFS` is refused here too; Git
-accepts much more than that (`security.md` C1), so this list is longer than Git's.
+accepts much more than that (threat T13), so this list is longer than Git's.
 
 Nothing here looks at a tree: collisions with neighbours are found by comparing `collision_key` beside them.
 """

@@ -12,7 +12,7 @@ from agent_pipeline.verify.steps import require
 def changes(case: Case) -> str:
     """What the trees say has changed is exactly what the manifest says, for two implementations.
 
-    Threat: a manifest that leaves something out; readers of Git objects that disagree (`security.md` C6).
+    Threat: a manifest that leaves something out; readers of Git objects that disagree (T22).
     """
     facts, said = case.inputs.tree_facts, case.proposal
     require(facts.disagreement is None, f"two readers of the trees disagree: {facts.disagreement}")
@@ -49,7 +49,7 @@ def carrier(case: Case) -> str:
 def paths(case: Case) -> str:
     """Every path is one that Git, all its readers and all common file systems take for the same file.
 
-    Threat: `.git` in disguise, traversal, devices, invisible characters, names that collide (`security.md` C1, C2).
+    Threat: `.git` in disguise, traversal, devices, invisible characters, names that collide (T13).
     """
     seen: dict[str, str] = {}
     for path in case.proposal.paths:

@@ -159,7 +159,8 @@ def rejections(this: LandingCase) -> str:
 def reviewed(this: LandingCase) -> str:
     """As many people as the policy wants read exactly this change and approved it.
 
-    Threats: see `reviews.counting`.
+    Threats: an approval of another tree, base, target, repository, request or policy; one that has expired; the
+    requester, who runs the runner, or a bot as reviewer; one person counted twice; an approval that was taken back.
     """
     needed, got = this.case.policy.landing.reviewers, sorted(this.approvals or ())
     not_counted = "; ".join((this.not_counted or {}).values())

@@ -18,8 +18,7 @@ from agent_pipeline.verify.steps import equal, require
 def counting(case: Case, held: tuple[HeldApproval, ...]) -> tuple[dict[str, HeldApproval], dict[str, str]]:
     """Return the approvals that count, one for each person, and why the other people's do not.
 
-    Threats: an approval of another tree, base, target, repository or policy; one that has expired; the requester, who
-    runs the runner, or a bot as reviewer; one person counted twice; an approval that was taken back.
+    The threats are those of the step "reviews".
     """
     count: dict[str, HeldApproval] = {}
     why_not: dict[str, str] = {}
