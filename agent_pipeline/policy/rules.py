@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from warnings import catch_warnings, simplefilter
 
 import pathspec
 
@@ -34,8 +35,10 @@ def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
     for pattern in patterns:
         _check_bounded(pattern)
     try:
-        return pathspec.GitIgnoreSpec.from_lines(patterns)
-    except (ValueError, re.error) as error:  # `only` comes from a request: anybody's words
+        with catch_warnings():  # `[[:upper:]]` and `[a&&b]`: Git and Python read them differently
+            simplefilter("error", FutureWarning)
+            return pathspec.GitIgnoreSpec.from_lines(patterns)
+    except (ValueError, re.error, FutureWarning) as error:  # `only` comes from a request: anybody's words
         raise PolicyError(f"{error}", hint="patterns are written as in a gitignore file") from error
 
 

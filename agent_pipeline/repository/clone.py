@@ -104,7 +104,10 @@ class Clone:
         """Return a blob's content. Raises `GitError` when there is none, `SchemaError` beyond `MAX_FILE` bytes."""
         if self.size(oid) > MAX_FILE:
             raise SchemaError(f"object {oid} has {self.size(oid)} bytes; at most {MAX_FILE} are read")
-        found = self.objects[oid]
+        try:
+            found = self.objects[oid]
+        except (KeyError, ValueError, pygit2.GitError) as error:  # libgit2 hashes what it reads
+            raise GitError(f"object {oid} cannot be read: {error}", hint="fetch again; see `git fsck`") from error
         if not isinstance(found, pygit2.Blob):
             raise GitError(f"object {oid} is no file content", hint="the repository is damaged; see `git fsck`")
         return found.data

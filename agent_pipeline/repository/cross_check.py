@@ -5,7 +5,6 @@ Two parsers must agree before anything is signed: what one of them overlooks is 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +14,7 @@ from agent_pipeline.documents.proposal import PUT, Change
 from agent_pipeline.errors import PathError, StorageError
 from agent_pipeline.repository.build import Put, build
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.git import attempt, git
+from agent_pipeline.repository.git import attempt, borrowing, git
 
 _ABSENT: Final = "000000"
 _TREE: Final = "040000"
@@ -103,15 +102,8 @@ def _check_objects(clone: Clone, oids: Iterable[str], folder: Path, *, links: bo
     pack = git(clone, "pack-objects", "--stdout", "--quiet", "--no-reuse-delta", stdin=names)
     bare = folder / "check.git"
     git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
-    borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(clone.path / "objects")}
-    done = attempt(bare, "index-pack", *strictly, "--fsck-objects", "--stdin", stdin=pack, env=borrowed)
+    done = attempt(bare, "index-pack", *strictly, "--fsck-objects", "--stdin", stdin=pack, env=borrowing(clone))
     if not done.ok:
         raise PathError(
             f"Git's strict check refuses the new tree: {done.explain()}", hint="make the change another way"
         )
-
-
-def _quoted(path: Path) -> str:
-    """Quote a path for a list that is separated by colons (git's `GIT_ALTERNATE_OBJECT_DIRECTORIES`)."""
-    text = os.fspath(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'

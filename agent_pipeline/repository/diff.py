@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from agent_pipeline import process
 from agent_pipeline.documents.paths import visible
-from agent_pipeline.errors import GitError
+from agent_pipeline.errors import GitError, StorageError
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.git import attempt
+from agent_pipeline.repository.git import attempt, borrowing, git
 
 
 def diff(clone: Clone, base_tree: str, tree: str) -> str:
-    """Return what differs as a unified diff. Raises `GitError`.
+    """Return what differs as a unified diff. Raises `GitError`, `StorageError` without room for an empty repository.
 
-    No attribute of either tree, no text conversion and no rename detection hides anything; control, invisible and
-    direction-changing characters are written as escapes (CVE-2021-42574). A huge diff is cut in the middle and says so.
+    No attribute of either tree, of the clone or its branch (newer Gits read those of HEAD), no text conversion and no
+    rename detection hides anything: Git looks from an empty repository that borrows the clone's objects. Control,
+    invisible and direction-changing characters are written as escapes (CVE-2021-42574). A huge diff is cut in the
+    middle and says so.
     """
     flags = ("-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index")
-    done = attempt(clone, "diff-tree", *flags, "--end-of-options", base_tree, tree)
+    try:
+        with process.scratch("agent-pipeline-diff-") as folder:
+            bare = folder / "diff.git"
+            git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
+            done = attempt(bare, "diff-tree", *flags, "--end-of-options", base_tree, tree, env=borrowing(clone))
+    except OSError as error:
+        raise StorageError(f"no room to show a difference: {error}", hint="free some space in TMPDIR") from error
     if not done.ok:
         raise GitError(f"Git cannot show the difference: {done.explain()}")
     text = done.stdout.decode("utf-8", "surrogateescape")

@@ -8,6 +8,7 @@ attributes, replace refs and every transport are off. Nothing is fetched or push
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -90,3 +91,12 @@ def attempt(
         timeout=seconds,
         limit=LIMIT,
     )
+
+
+def borrowing(clone: Clone) -> dict[str, str]:
+    """Return the environment in which another, empty repository reads the objects of `clone`, and nothing else of it.
+
+    The path is quoted as a list that is separated by colons wants it.
+    """
+    text = os.fspath(clone.path / "objects").replace("\\", "\\\\").replace('"', '\\"')
+    return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{text}"'}

@@ -6,6 +6,7 @@ The base's, never the copy's: what an agent writes into a .gitignore decides not
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
@@ -67,13 +68,19 @@ def _text(path: bytes) -> str:
 
 
 def _patterns(lines: Iterable[str]) -> _Patterns:
-    """Return the patterns of these lines. A line that is none says nothing, as in Git."""
+    """Return the patterns of these lines. A line that is none says nothing, as in Git.
+
+    Nor does one with a set that Git and Python's expressions read differently (`[[:upper:]]`): what it would ignore
+    counts as a change.
+    """
     found = []
-    for line in lines:
-        try:
-            found.append(GitIgnoreSpecPattern(line.removesuffix("\r")))
-        except ValueError:
-            continue
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        for line in lines:
+            try:
+                found.append(GitIgnoreSpecPattern(line.removesuffix("\r")))
+            except (ValueError, re.error, FutureWarning):
+                continue
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent_pipeline.documents.proposal import Change
-from agent_pipeline.errors import SchemaError
+from agent_pipeline.errors import PolicyError, SchemaError
 from agent_pipeline.policy import load, rules, starter
 
 TEXT = starter.render(
@@ -106,3 +106,9 @@ def test_what_is_not_plain_yaml_of_the_schema_is_refused(defect: bytes, said: st
 def test_the_starter_policy_says_that_one_person_is_alone() -> None:
     assert any("one person" in line for line in rules.warnings(POLICY))
     assert POLICY.checks["full"].known_failures == ("tests/test_a.py::test_old",)
+
+
+@pytest.mark.parametrize("pattern", ["[[:upper:]]*", "[[a-z]", "[a&&b]", "[a--z]", "[a||b]", "[a~~b]"])
+def test_a_set_that_git_and_python_read_differently_is_no_pattern(pattern: str) -> None:
+    with pytest.raises(PolicyError, match="set"):
+        rules.matches((pattern,), "A")

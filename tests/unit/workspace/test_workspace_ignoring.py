@@ -56,6 +56,12 @@ def test_a_line_that_is_no_pattern_says_nothing(project: Project) -> None:
     assert not ours(project, {".gitignore": ["!"]}, "a")
 
 
+@pytest.mark.parametrize("line", ["[z-a]", "[[:alpha:]]", "[a--z]", "(?P<x>"])
+def test_a_line_that_python_s_expressions_refuse_or_read_otherwise_says_nothing(project: Project, line: str) -> None:
+    assert not ours(project, {".gitignore": [line]}, "b")
+    assert ours(project, {".gitignore": [line, "b"]}, "b")
+
+
 def test_a_link_is_no_ignore_file(project: Project) -> None:
     clone = project.clone
     tree = project.raw_tree(("120000", b".gitignore", project.blob(b"*")))
