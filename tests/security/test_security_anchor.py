@@ -1,4 +1,4 @@
-"""Another repository with the same commits and keys, a trust root by somebody who may not, rules that are none."""
+"""A trust root by somebody who may not, rules that are none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from support.hostile import signer
@@ -22,32 +21,6 @@ from agent_pipeline.repository.trust_files import file_name
 pytestmark = pytest.mark.containers
 
 At = Callable[[str], Team]
-
-
-def test_a_fork_with_the_same_root_is_another_repository(at: At, tmp_path: Path) -> None:
-    team = at("approved")
-    fork = tmp_path / "fork.git"
-    team.ci.git("clone", "-q", "--mirror", str(team.bare), str(fork), cwd=tmp_path)
-    root = team.alice.yes("trust", "show")["root"]
-    key = str(team.ci.home / "config" / "agent-pipeline" / "keys" / "default")
-    there = Person("ci", tmp_path / "home", tmp_path / "clone")
-    there.git("clone", "-q", str(fork), str(there.clone), cwd=there.home)
-    unpinned = there.run("ci", "merge", AGENT_PIPELINE_KEY=key)
-    assert unpinned.code == 2, str(unpinned)
-    assert "nothing is pinned" in unpinned.err
-    for argv in (("ci", "run", team.id), ("ci", "merge", team.id)):
-        done = there.run(*argv, "--json", AGENT_PIPELINE_ROOT=root, AGENT_PIPELINE_KEY=key)
-        assert done.code in ((0,) if argv[1] == "run" else (1,)), str(done)  # staged there as here: nothing to do
-    (row,) = done.document["results"]
-    assert not row["merged"]
-    assert "is pinned" in row["reason"]
-    listed = there.run("review", "list", "--json", AGENT_PIPELINE_ROOT=root)
-    assert listed.document["waiting"] == []
-    assert "04 anchor" in listed.err
-    moved = team.ci.git("remote", "set-url", "origin", str(fork))
-    assert moved == ""
-    assert team.ci.run("ci", "merge").code == 2
-    assert team.ci.git("--git-dir", str(fork), "rev-parse", "main").strip() == team.tip()
 
 
 def pushed(team: Team, person: Person, name: str, data: bytes) -> None:

@@ -297,30 +297,6 @@ def test_an_offer_that_was_exchanged_is_not_added(at: At, tmp_path: Path) -> Non
     assert len(people["rosa"]["keys"]) == 1
 
 
-@pytest.mark.parametrize("how", ["evil", "gone", "unsigned", "of another request"])
-def test_a_branch_that_moved_after_the_approval_is_not_merged(at: At, how: str) -> None:
-    team = at("approved")
-    branch, tip = f"refs/heads/agent/{team.id}", team.tip()
-    staged = team.mallory.ref(branch)
-    if how == "gone":
-        team.mallory.delete(branch)
-    elif how == "evil":
-        files = team.mallory.files(branch)
-        files["calc.py"] = EVIL
-        team.mallory.push(branch, team.mallory.commit(team.mallory.tree(files), staged))
-    elif how == "unsigned":
-        tree = team.mallory.git("rev-parse", f"{staged}^{{tree}}")
-        team.mallory.push(branch, team.mallory.commit(tree, team.mallory.ref(f"{staged}^")))
-    else:
-        same = HostileRunner(team).propose(team.found["tree"])
-        assert team.ci_run(same)[0] == 0
-        team.mallory.fetch()
-        team.mallory.push(branch, team.mallory.ref(f"refs/heads/agent/{same}"))
-    code, rows = team.ci_merge(team.id)
-    assert (code, rows[team.id]["merged"]) == (1, False), rows
-    assert team.tip() == tip
-
-
 def test_what_stands_in_the_way_of_ci_is_said_before_anything_runs(at: At) -> None:
     team = at("proposed")
     main = team.mallory.ref(MAIN)

@@ -7,22 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.courts import Court, open_court
 from support.hostile import HostileRunner
-from support.pushers import Pusher
 from support.teams import MAIN, Team
 
-from agent_pipeline import clock
-from agent_pipeline import config as configuration
-from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.request import EngineChoice, Limits
-from agent_pipeline.documents.verification import FAILED
-from agent_pipeline.pipeline import examine
 from agent_pipeline.policy import rules
 from agent_pipeline.repository import records
-from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.dossier import open_dossier
-from agent_pipeline.repository.landed import Desk, open_desk
 from agent_pipeline.repository.trees import Put
 
 pytestmark = pytest.mark.containers
@@ -32,31 +24,9 @@ FILE = Put(b"x = 1\n", "100644")
 ANY = (Change("calc.py", "put", "100644", "0" * 64, 1, "1" * 40),)  # for trees that no manifest can describe
 
 
-@dataclasses.dataclass
-class Court:
-    """A hostile runner, and CI's verification of what it pushed, in this process and without a replay."""
-
-    runner: HostileRunner
-    desk: Callable[..., Desk]
-    policy: Policy
-
-    def failed(self, request: str) -> dict[str, str]:
-        """Return the steps that refuse the newest proposal of `request`, with their reasons."""
-        desk = self.desk()
-        found = examine(desk, open_dossier(records.find(desk.clone, request, desk.remote)), replays=False)
-        return {check.name[3:]: check.reason for check in found.checks if check.outcome == FAILED}
-
-
 @pytest.fixture(scope="module")
 def court(at: At) -> Court:
-    team = at("ready")
-    pins = configuration.load()
-    person = dataclasses.replace(pins, config_dir=team.ci.home / "config" / "agent-pipeline", root_digest=None)
-
-    def desk(tell: Callable[[str], None] = lambda _line: None) -> Desk:
-        return open_desk(Clone.discover(team.ci.clone), person, tell, clock.now())
-
-    return Court(HostileRunner(team), desk, desk().landed.policy)
+    return open_court(at("ready"))
 
 
 RUNS_LATER = (
@@ -101,41 +71,27 @@ def test_deleting_what_an_agent_may_not_change_is_refused(court: Court, path: st
     assert set(failed) == {"allowed paths"}
 
 
-def with_entry(runner: HostileRunner, place: str, entry: str) -> str:
-    def change(files: dict[str, Any]) -> None:
-        *folders, name = place.split("/")
-        for folder in folders:
-            files = files.setdefault(folder, {})
-        files[name] = entry
-
-    return runner.made(change)
-
-
-ODD: dict[str, tuple[Callable[[HostileRunner], str], str, str]] = {
-    "a link": (lambda r: with_entry(r, "link", f"120000:{blob(r, b'/etc/passwd')}"), "changes", "mode 120000"),
-    "a link for a file": (lambda r: with_entry(r, "calc.py", f"120000:{blob(r, b'/etc')}"), "changes", "mode 120000"),
-    "a submodule": (lambda r: with_entry(r, "lib", f"160000:{'1' * 40}"), "changes", "mode 160000"),
-    "git attributes": (lambda r: with_entry(r, ".gitattributes", f"100644:{blob(r, b'* filter=x')}"), "changes", "Git"),
+ODD: dict[str, tuple[Callable[[Court], str], str, str]] = {
+    "a link": (lambda c: c.with_entry("link", f"120000:{c.blob(b'/etc/passwd')}"), "changes", "mode 120000"),
+    "a link for a file": (lambda c: c.with_entry("calc.py", f"120000:{c.blob(b'/etc')}"), "changes", "mode 120000"),
+    "a submodule": (lambda c: c.with_entry("lib", f"160000:{'1' * 40}"), "changes", "mode 160000"),
+    "git attributes": (lambda c: c.with_entry(".gitattributes", f"100644:{c.blob(b'* filter=x')}"), "changes", "Git"),
     "git attributes below": (
-        lambda r: with_entry(r, "tests/.GitAttributes", f"100644:{blob(r, b'* filter=x')}"), "changes", "Git",
+        lambda c: c.with_entry("tests/.GitAttributes", f"100644:{c.blob(b'* filter=x')}"), "changes", "Git",
     ),
-    "git modules": (lambda r: with_entry(r, ".gitmodules", f"100644:{blob(r, b'[submodule]')}"), "changes", "Git"),
-    "a short name": (lambda r: with_entry(r, "GI7EBA~1", f"100644:{blob(r, b'x')}"), "changes", "short name"),
-    "an option": (lambda r: with_entry(r, "--upload-pack=x", f"100644:{blob(r, b'x')}"), "changes", "option"),
-    "an escape": (lambda r: with_entry(r, "a\x1b[2Jb", f"100644:{blob(r, b'x')}"), "changes", "control"),
-    "a device": (lambda r: with_entry(r, "aux.py", f"100644:{blob(r, b'x')}"), "changes", "device"),
-    "a setuid file": (lambda r: with_entry(r, "calc.py", f"104755:{blob(r, b'x')}"), "changes", "is not what its own"),
+    "git modules": (lambda c: c.with_entry(".gitmodules", f"100644:{c.blob(b'[submodule]')}"), "changes", "Git"),
+    "a short name": (lambda c: c.with_entry("GI7EBA~1", f"100644:{c.blob(b'x')}"), "changes", "short name"),
+    "an option": (lambda c: c.with_entry("--upload-pack=x", f"100644:{c.blob(b'x')}"), "changes", "option"),
+    "an escape": (lambda c: c.with_entry("a\x1b[2Jb", f"100644:{c.blob(b'x')}"), "changes", "control"),
+    "a device": (lambda c: c.with_entry("aux.py", f"100644:{c.blob(b'x')}"), "changes", "device"),
+    "a setuid file": (lambda c: c.with_entry("calc.py", f"104755:{c.blob(b'x')}"), "changes", "is not what its own"),
 }  # fmt: skip
-
-
-def blob(runner: HostileRunner, data: bytes) -> str:
-    return Pusher(runner.clone.path, runner.team.bare).blob(data)
 
 
 @pytest.mark.parametrize("what", ODD)
 def test_entries_that_no_manifest_can_hold(court: Court, what: str) -> None:
     make, step, word = ODD[what]
-    tree = make(court.runner)
+    tree = make(court)
     failed = court.failed(court.runner.propose(tree, changes=ANY))
     assert step in failed, failed
     assert word in failed[step], failed
@@ -144,7 +100,7 @@ def test_entries_that_no_manifest_can_hold(court: Court, what: str) -> None:
 @pytest.mark.parametrize("name", [".git/config", "GIT~1/config", "sub/.GIT/hooks/pre-commit"])
 def test_a_planted_git_directory_does_not_even_arrive(court: Court, name: str) -> None:
     runner = court.runner
-    tree = with_entry(runner, name, f"100644:{blob(runner, b'[core] fsmonitor = touch /tmp/owned')}")
+    tree = court.with_entry(name, f"100644:{court.blob(b'[core] fsmonitor = touch /tmp/owned')}")
     request = runner.propose(tree, changes=ANY)
     told: list[str] = []
     desk = court.desk(told.append)
@@ -153,24 +109,10 @@ def test_a_planted_git_directory_does_not_even_arrive(court: Court, name: str) -
     runner.team.alice.git("push", "-q", "origin", f":refs/agent-pipeline/requests/{request}")
 
 
-def test_an_executable_bit_on_what_was_none(court: Court) -> None:
-    runner = court.runner
-    source = runner.clone.file(runner.base, "calc.py")
-    assert source is not None
-    failed = court.failed(runner.propose(runner.built({"calc.py": Put(source, "100755")})))
-    assert "becomes executable" in failed["allowed paths"]
-
-
-def shown(runner: HostileRunner, tree: str) -> tuple[Change, ...]:
-    from agent_pipeline.repository import trees  # noqa: PLC0415 - beside its one use
-
-    return trees.compare(runner.clone, runner.clone.tree(runner.base), tree)
-
-
 def test_a_manifest_that_is_not_the_change(court: Court) -> None:
     runner = court.runner
     tree = runner.built({"calc.py": FILE, "evil.py": FILE})
-    changes = shown(runner, tree)
+    changes = court.shown(tree)
     hidden = court.failed(runner.propose(tree, changes=changes[:1]))
     assert set(hidden) == {"changes"}
     assert "does not list: evil.py" in hidden["changes"]
@@ -188,7 +130,7 @@ FACTS: dict[str, tuple[dict[str, Any], str]] = {
     "a wider path": ({"only": ("**",)}, "request"),
     "another requester": ({"requester": "rosa"}, "request"),
     "another policy": ({"policy": "0" * 64}, "policy"),
-    "an older trust root": ({"root_version": 1}, "root version"),
+    "a newer trust root": ({"root_version": 9}, "root version"),
     "another repository": ({"repository": "https://example.org/fork"}, "repository"),
     "another target": ({"target": "refs/heads/other"}, "target"),
     "somebody else's branch": ({"staging": f"refs/heads/agent/{'a' * 16}"}, "staging branch"),
@@ -255,36 +197,13 @@ def test_a_request_that_asks_for_what_nobody_may(court: Court, what: str) -> Non
     assert ASKED[what] in failed, failed
 
 
-def test_one_request_in_the_record_and_another_in_the_provenance(court: Court) -> None:
-    runner = court.runner
-    shown_to_people, ran = runner.request(text="fix a typo", kind="docs"), runner.request(text="add a back door")
-    failed = court.failed(runner.propose(runner.built({"calc.py": FILE}), request=ran, signed=shown_to_people))
-    assert {"record", "request"} <= set(failed), failed
-
-
-def test_commits_smuggled_in_behind_a_carrier(court: Court) -> None:
-    runner = court.runner
-    tree = runner.built({"calc.py": FILE})
-    request = runner.propose(tree)
-    pusher = Pusher(runner.clone.path, runner.team.bare)
-    ref = f"refs/agent-pipeline/requests/{request}"
-    record = runner.clone.commit(pusher.git("ls-remote", str(runner.team.bare), ref).split()[0])
-    message = "Carrier of a proposed tree\n\nUnsigned and never merged: it only brings the tree along.\n"
-    secret = pusher.commit(tree, runner.base, message="hidden history\n")
-    for parents in ((secret,), (runner.base, secret), ()):
-        carrier = pusher.commit(tree, *parents, message=message)
-        pusher.push(ref, pusher.commit(runner.clone.tree(record), carrier))
-        assert "carrier" in court.failed(request)
-    pusher.push(ref, pusher.commit(runner.clone.tree(record)))
-    assert "no carrier" in court.failed(request)["changes"]
-
-
 def test_ci_rejects_for_good_what_only_a_replay_can_refuse(at: At) -> None:
     team = at("ready")
     runner = HostileRunner(team)
-    upper = with_entry(runner, "CALC.py", f"100644:{blob(runner, b'x = 1')}")
-    wide = with_entry(runner, "Tests/test_more.py", f"100644:{blob(runner, b'')}")
-    moved = runner.made(lambda files: files.update({"tests": f"100644:{blob(runner, b'x')}"}))
+    court = open_court(team)
+    upper = court.with_entry("CALC.py", f"100644:{court.blob(b'x = 1')}")
+    wide = court.with_entry("Tests/test_more.py", f"100644:{court.blob(b'')}")
+    moved = runner.made(lambda files: files.update({"tests": f"100644:{court.blob(b'x')}"}))
     asked_for = {
         runner.propose(upper): "the same file as `calc.py`",
         runner.propose(wide): "the same file as `tests`",

@@ -1,0 +1,345 @@
+"""Attacks 1 to 22: envelopes and keys. Every number is explained in `docs/attacks.md`."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from support.courts import failed, refused
+from support.logs import prove
+from support.trust import NOW, POLICY, TEAM, Maker, private, public, root_of, seal, seal_root, sign
+
+from agent_pipeline.attestation import dsse, keys, statements, trust
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.approval import REJECTED
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.provenance import PREDICATE_TYPE
+from agent_pipeline.documents.root import Person, TrustRoot, first_digest
+from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
+from agent_pipeline.documents.verification import PASSED
+from agent_pipeline.errors import SignatureError
+from agent_pipeline.verify import decide, verify
+from agent_pipeline.verify.inputs import Inputs, LandingInputs
+
+MAKER = Maker()
+GOOD = MAKER.inputs()
+LANDING = MAKER.landing()
+PROVENANCE = Envelope.from_json(GOOD.provenance_envelope)
+REQUEST = Envelope.from_json(GOOD.request_envelope)
+
+
+def test_the_set_that_all_attacks_change_passes() -> None:
+    assert verify(GOOD).verdict == PASSED
+    assert decide(LANDING).verdict == PASSED
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8 % len(data)] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def with_provenance(envelope: Envelope | bytes) -> Inputs:
+    data = envelope.to_json() if isinstance(envelope, Envelope) else envelope
+    return replace(GOOD, provenance_envelope=data)
+
+
+def test_001_one_bit_of_the_payload() -> None:
+    for bit in range(0, 8 * len(PROVENANCE.payload), 997):
+        altered = replace(PROVENANCE, payload=flipped(PROVENANCE.payload, bit))
+        refused(verify(with_provenance(altered)), "05 runner", "not one by key")
+    for bit in range(0, 8 * len(REQUEST.payload), 499):
+        altered = replace(REQUEST, payload=flipped(REQUEST.payload, bit))
+        verification = verify(replace(GOOD, request_envelope=altered.to_json()))
+        assert {"requester", "documents"} & set(failed(verification))
+        with pytest.raises(SignatureError, match="not one by key"):
+            statements.signer(altered, MAKER.root)
+
+
+def test_002_one_bit_of_the_signature() -> None:
+    for bit in range(0, 512, 7):
+        altered = replace(PROVENANCE, signature=flipped(PROVENANCE.signature, bit))
+        refused(verify(with_provenance(altered)), "05 runner", "not one by key", alone=bit < 0)
+    refused(verify(with_provenance(replace(PROVENANCE, signature=PROVENANCE.signature[:-1]))), "05 runner", "not one")
+
+
+def reshaped(**members: Any) -> bytes:
+    return json.dumps(json.loads(GOOD.provenance_envelope) | members).encode()
+
+
+def test_003_signatures_stripped_or_only_by_strangers() -> None:
+    without = {name: value for name, value in json.loads(GOOD.provenance_envelope).items() if name != "signatures"}
+    for data in (reshaped(signatures=[]), json.dumps(without).encode(), reshaped(signatures=None)):
+        refused(verify(with_provenance(data)), "01 documents", "signatures")
+    refused(verify(with_provenance(sign(MAKER.statement(), "eve"))), "05 runner", "nobody's")
+
+
+@pytest.mark.parametrize("kind", [PAYLOAD_TYPE.upper(), PAYLOAD_TYPE + " ", "application/json", "x/y"])
+def test_004_the_payload_type_altered_after_signing(kind: str) -> None:
+    refused(
+        verify(with_provenance(replace(PROVENANCE, payload_type=kind))),
+        "05 runner" if kind[-1] != " " else "01 documents",
+    )
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.tuf+json", "application/json"])
+def test_005_a_good_signature_for_another_protocol(kind: str) -> None:
+    refused(
+        verify(with_provenance(seal(kind, PROVENANCE.payload, "ada"))), "05 runner", "the envelope carries", alone=True
+    )
+    as_statement = seal(PAYLOAD_TYPE, MAKER.root.to_json(), "ada")  # and a statement's signature is no trust root's
+    with pytest.raises(SignatureError, match="the envelope carries"):
+        trust.load_root([[as_statement]], pin=first_digest(MAKER.root.to_json()), now=NOW)
+
+
+def test_006_a_signature_over_the_bare_payload() -> None:
+    for message in (
+        PROVENANCE.payload,
+        base64.b64encode(PROVENANCE.payload),
+        strict.sha256(PROVENANCE.payload).encode(),
+    ):
+        bare = replace(PROVENANCE, signature=private("ada").sign(message))
+        refused(verify(with_provenance(bare)), "05 runner", "not one by key", alone=True)
+
+
+def test_008_what_the_log_s_key_signed_offered_as_a_proposal_or_a_review() -> None:
+    """The log's head is an entry's envelope, there is no other checkpoint: it is nothing but an entry anywhere."""
+    entry = MAKER.entry([], "merged")
+    refused(verify(with_provenance(entry)), "01 documents")
+    refused(verify(with_provenance(entry)), "05 runner", "no runner")
+    head = Envelope.from_json(entry)
+    moved = replace(head, payload=PROVENANCE.payload)
+    refused(verify(with_provenance(moved)), "05 runner", "not one by key")
+    decision = decide(replace(LANDING, attestations=(*LANDING.attestations[:3], entry)))
+    refused(decision, "38 reviews", "0 of 1")
+
+
+def test_009_a_trusted_key_id_on_another_key_s_signature() -> None:
+    forged = private("eve").sign(dsse.pae(PAYLOAD_TYPE, PROVENANCE.payload))
+    for name in ("ada", "robot"):
+        named = replace(PROVENANCE, keyid=public(name).keyid, signature=forged)
+        refused(verify(with_provenance(named)), "05 runner", "not one by key")
+    by_rita = replace(PROVENANCE, keyid=public("rita").keyid)
+    refused(verify(with_provenance(by_rita)), "05 runner", "not one by key", alone=True)
+
+
+def test_010_the_same_signature_twice_for_a_threshold_of_two() -> None:
+    two = Maker(policy=POLICY.replace(b"reviewers: 1", b"reviewers: 2")).landing()
+    again = tuple(json.dumps(json.loads(two.attestations[-1]), indent=indent).encode() for indent in (1, 2))
+    refused(decide(replace(two, attestations=(*two.attestations, *again))), "38 reviews", "1 of 2")
+    root = root_of({"ada": ("root",), "bob": ("root",)}, threshold=2)
+    with pytest.raises(SignatureError, match="needs 2"):
+        trust.load_root([seal_root(root, "ada", "ada")], pin=first_digest(root.to_json()), now=NOW)
+
+
+def test_014_a_member_twice_in_the_envelope() -> None:
+    text = GOOD.provenance_envelope
+    for member in (b'"payload":"e30=",', b'"payloadType":"x",', b'"signatures":[],'):
+        refused(verify(with_provenance(text.replace(b"{", b"{" + member, 1))), "01 documents", "duplicate member")
+
+
+def test_015_a_member_twice_in_the_signed_payload() -> None:
+    for member in (b'"predicateType":"x",', b'"subject":[],', b'"_type":"x",'):
+        payload = PROVENANCE.payload.replace(b"{", b"{" + member, 1)
+        refused(verify(with_provenance(seal(PAYLOAD_TYPE, payload, "ada"))), "01 documents", "duplicate member")
+
+
+DEEP = b"[" * 65 + b"]" * 65
+PARSERS = {
+    "NaN": (b'{"a":NaN}', "no JSON"),
+    "an infinity": (b'{"a":-Infinity}', "no JSON"),
+    "a fraction": (b'{"a":1.0}', "not an integer"),
+    "an integer that loses digits": (b'{"a":9007199254740993}', "2^53-1"),
+    "a byte-order mark": (b"\xef\xbb\xbf{}", "strict JSON"),
+    "something behind it": (b"{} {}", "strict JSON"),
+    "depth": (b'{"a":' + DEEP + b"}", "nested deeper"),
+    "half a character": (b'{"a":"\\ud800"}', "strict JSON"),
+    "no UTF-8": (b'{"a":"\xff"}', "strict JSON"),
+}
+
+
+@pytest.mark.parametrize("what", PARSERS)
+def test_016_what_parsers_disagree_about_or_choke_on(what: str) -> None:
+    data, word = PARSERS[what]
+    refused(verify(with_provenance(data)), "01 documents", word)
+    refused(verify(with_provenance(seal(PAYLOAD_TYPE, data, "ada"))), "01 documents", word)
+    one = json.loads(GOOD.provenance_envelope)["signatures"]
+    refused(verify(with_provenance(reshaped(signatures=one * 17))), "01 documents", "items")
+    refused(verify(with_provenance(GOOD.provenance_envelope + b" " * (1 << 20))), "01 documents", "at most")
+
+
+def test_017_base64_in_another_spelling() -> None:
+    text = json.loads(GOOD.provenance_envelope)["payload"]
+    spare = base64.b64encode(PROVENANCE.payload + b" " * (-len(PROVENANCE.payload) % 3 + 1)).decode()
+    spare = spare if spare.endswith("==") else base64.b64encode(PROVENANCE.payload + b"  ").decode()
+    stray = "".join([text[:-3], chr(ord(text[-3]) + 1), "=="]) if text.endswith("==") else "e31="
+    for odd in (
+        f"{text[:8]}\n{text[8:]}",
+        f" {text}",
+        text.rstrip("=") + "===",
+        text[:-1],
+        stray,
+        text[:8] + "-_" + text[10:],
+    ):
+        refused(verify(with_provenance(reshaped(payload=odd))), "01 documents", "base64")
+    signature = [{"keyid": PROVENANCE.keyid, "sig": base64.b64encode(PROVENANCE.signature).decode().rstrip("=")}]
+    refused(verify(with_provenance(reshaped(signatures=signature))), "01 documents", "base64")
+    assert spare
+
+
+def test_018_what_was_read_is_what_was_verified() -> None:
+    buffer = bytearray(GOOD.provenance_envelope)
+    inputs = with_provenance(bytes(buffer))
+    envelope = Envelope.from_json(bytes(buffer))
+    buffer[:] = b"x" * len(buffer)
+    assert statements.signer(envelope, MAKER.root).name == "ada"
+    assert dsse.check(envelope, public("ada"), PAYLOAD_TYPE) is envelope.payload  # the very bytes, nothing parsed again
+    assert verify(inputs).verdict == PASSED
+    for field in ("payload", "keyid", "signature", "payload_type"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(envelope, field, b"")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        inputs.provenance_envelope = b""  # type: ignore[misc]
+
+
+P256 = ec.derive_private_key(7, ec.SECP256R1())
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def twins(statement: Statement, keyid: str) -> tuple[bytes, bytes]:
+    """A statement signed with the key on P-256, and the other signature that everybody can make of that one."""
+    payload = statement.to_json()
+    signature = P256.sign(dsse.pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256()))
+    r, s = decode_dss_signature(signature)
+    other = encode_dss_signature(r, ORDER - s)
+    return tuple(Envelope(PAYLOAD_TYPE, payload, keyid, one).to_json() for one in (signature, other))  # type: ignore[return-value]
+
+
+def with_p256(root: TrustRoot, name: str) -> TrustRoot:
+    key = keys.key_from_public(P256.public_key(), name)
+    people = tuple(replace(one, keys=(*one.keys, key.keyid)) if one.name == name else one for one in root.people)
+    return replace(root, keys=tuple(sorted((*root.keys, key), key=lambda one: one.keyid)), people=people)
+
+
+def test_019_the_twin_of_a_signature_on_p256() -> None:
+    key = keys.key_from_public(P256.public_key())
+    maker = Maker(root=with_p256(root_of(TEAM, bots=("robot",)), "ada"))
+    good = maker.inputs()
+    one, twin = twins(maker.statement(), key.keyid)
+    assert one != twin
+    merged = maker.entry([], "merged")
+    for data in (one, twin):  # both hold, and are the one proposal that was consumed
+        assert verify(replace(good, provenance_envelope=data)).verdict == PASSED
+        refused(
+            verify(replace(good, provenance_envelope=data, log=prove([merged], good.request))),
+            "31 open",
+            "merged",
+            alone=True,
+        )
+    two = Maker(
+        root=with_p256(root_of(TEAM, bots=("robot",)), "rita"), policy=POLICY.replace(b"reviewers: 1", b"reviewers: 2")
+    )
+    landing = two.landing()
+    approval = Statement.from_json(Envelope.from_json(two.approval("rita")).payload)
+    counted = (*landing.attestations[:3], *twins(approval, key.keyid))
+    refused(decide(replace(landing, attestations=counted)), "38 reviews", "1 of 2")
+
+
+def resigned(change: Callable[[dict[str, Any]], object]) -> Inputs:
+    """The provenance changed behind its form's back, and signed again by the runner."""
+    value = json.loads(PROVENANCE.payload)
+    change(value)
+    return with_provenance(seal(PAYLOAD_TYPE, strict.canonical(value), "ada"))
+
+
+FORMS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an older statement": lambda v: v.update(_type="https://in-toto.io/Statement/v0.1"),
+    "an older provenance": lambda v: v.update(predicateType="https://slsa.dev/provenance/v0.2"),
+    "another predicate": lambda v: v.update(predicateType="https://agent-pipeline.dev/approval/v1"),
+    "another build type": lambda v: v["predicate"]["buildDefinition"].update(buildType="https://example.org/x/v1"),
+    "an unknown parameter": lambda v: v["predicate"]["buildDefinition"]["externalParameters"].update(sudo=True),
+    "an unknown member": lambda v: v.update(later=1),
+    "another builder": lambda v: v["predicate"]["runDetails"]["builder"].update(id="https://example.org/runner"),
+}
+
+
+@pytest.mark.parametrize("what", FORMS)
+def test_020_types_and_parameters_that_nobody_listed(what: str) -> None:
+    assert verify(resigned(lambda _value: None)).verdict == PASSED
+    refused(verify(resigned(FORMS[what])), "01 documents")
+
+
+def test_021_a_trusted_key_in_another_role() -> None:
+    refused(verify(Maker(runner="robot").inputs()), "05 runner", "no runner", alone=True)
+    refused(verify(Maker(runner="rita").inputs()), "05 runner", "no runner", alone=True)
+    refused(verify(Maker(requester="rita").inputs()), "06 requester", "no requester")
+    for who in ("ada", "rita"):
+        decision = decide(replace(LANDING, attestations=(*forged_by(who), MAKER.approval("rita"))))
+        refused(decision, "34 admitted", "no summary")
+    refused(decide(replace(LANDING, merger=public("rita").keyid)), "40 merger", "no merger", alone=True)
+
+
+def forged_by(who: str) -> tuple[bytes, ...]:
+    maker = Maker(ci=who)
+    return maker.test_result(), maker.summary()
+
+
+def test_022_lines_taken_out_or_bad_ones_put_in_never_help() -> None:
+    """Whatever is left out of a record or added to it by who has no role: a no stays a no, and a yes what it was."""
+    no = MAKER.approval("rex", REJECTED, reason="no")
+    entries = [MAKER.admission()]
+    entries.append(MAKER.entry(entries, "rejected", [no], reviewer="rex"))
+    logged = prove(entries, GOOD.request)
+    rejected = replace(LANDING, inputs=replace(LANDING.inputs, log=logged), attestations=(*LANDING.attestations, no))
+    junk = (
+        b"",
+        b"{}",
+        Maker(ci="eve").summary(),
+        MAKER.approval("eve"),
+        GOOD.request_envelope,
+        LANDING.attestations[0][:-1],
+    )
+    for size in range(len(rejected.attestations) + 1):
+        for kept in combinations(rejected.attestations, size):
+            assert decide(replace(rejected, attestations=(*kept, *junk))).verdict != PASSED
+    assert decide(replace(LANDING, attestations=(*junk, *LANDING.attestations))) == decide(LANDING)
+    needed = set(LANDING.attestations[1:])
+    for size in range(len(LANDING.attestations)):
+        for kept in combinations(LANDING.attestations, size):
+            assert decide(replace(LANDING, attestations=kept)).verdict != PASSED or needed <= set(kept)
+
+
+# Beside the list.
+
+
+def second_key(landing: LandingInputs, root: TrustRoot, name: str) -> bytes:
+    """An approval by `name`'s other key, in `name`'s own name and otherwise as good as any."""
+    del landing, root
+    maker = Maker()
+    approval = Statement.from_json(Envelope.from_json(maker.approval("rita")).payload)
+    predicate = approval.predicate | {"reviewer": name}
+    return sign(replace(approval, predicate=predicate), f"{name}-2")
+
+
+def test_a_requester_who_approves_himself_with_a_second_key() -> None:
+    root = root_of({**TEAM, "ada": (*TEAM["ada"], "reviewer")}, bots=("robot",))
+    other = replace(public("ada-2"), owner="ada")
+    people = tuple(
+        Person(one.name, (*one.keys, other.keyid), one.roles, one.bot) if one.name == "ada" else one
+        for one in root.people
+    )
+    root = replace(root, keys=tuple(sorted((*root.keys, other), key=lambda key: key.keyid)), people=people)
+    landing = Maker(root=root, reviewers=()).landing()
+    approval = second_key(landing, root, "ada")
+    decision = decide(replace(landing, attestations=(*landing.attestations, approval)))
+    refused(decision, "38 reviews", "ada asked for the change and cannot review it")
+    assert PREDICATE_TYPE in str(Statement.from_json(PROVENANCE.payload).predicate_type)

@@ -1,0 +1,81 @@
+"""Attacks 49 to 51: approvals of something else. (Who may approve, 52 to 55: `test_security_trust.py`.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.courts import failed, refused
+from support.hostile import HostileRunner
+from support.teams import Team
+from support.trust import Maker
+
+from agent_pipeline.verify import decide
+
+At = Callable[[str], Team]
+EVIL = b"def mean(values):\n    return 0.0 if not values else sum(values) / len(values) + 1e-9\n"
+OTHER, OTHER_ID = "f" * 64, "a" * 40
+ELSEWHERE = "https://git.example.org/evil/app"
+
+
+def approving(**fields: Any) -> Maker:
+    return Maker(approval_change=lambda approval: replace(approval, **fields))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("base", OTHER_ID), ("tree", OTHER_ID), ("target", "refs/heads/release"), ("proposal", OTHER)]
+)
+def test_049_an_approval_of_another_base_tree_or_target(field: str, value: str) -> None:
+    refused(decide(approving(**{field: value}).landing()), "38 reviews", f"the {field} is not the same")
+
+
+def test_049_an_approval_under_another_manifest() -> None:
+    """Good in every field, and signed as a statement about something else."""
+    maker = Maker(reviewers=())
+    approval = Maker().approval("rita")
+    assert decide(added(maker, approval)).verdict == "passed"
+    other = Maker(changes=Maker().changes[:1])
+    moved = replace(other, reviewers=()).approval("rita")
+    refused(decide(added(maker, moved)), "38 reviews", "0 of 1")
+
+
+def added(maker: Maker, approval: bytes) -> Any:
+    landing = maker.landing()
+    return replace(landing, attestations=(*landing.attestations, approval))
+
+
+def test_050_an_approval_in_another_repository() -> None:
+    refused(decide(approving(repository=ELSEWHERE).landing()), "38 reviews", "the repository is not the same")
+    there = Maker(
+        request_change=lambda request: replace(request, repository=ELSEWHERE),
+        approval_change=lambda approval: replace(approval, repository=ELSEWHERE),
+    )
+    found = failed(decide(added(Maker(reviewers=()), there.approval("rita"))))
+    assert "0 of 1" in found["reviews"], found
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize("how", ["evil", "gone", "unsigned", "of another request"])
+def test_051_a_branch_that_moved_after_the_approval(at: At, how: str) -> None:
+    team = at("approved")
+    branch, tip = f"refs/heads/agent/{team.id}", team.tip()
+    staged = team.mallory.ref(branch)
+    if how == "gone":
+        team.mallory.delete(branch)
+    elif how == "evil":
+        files = team.mallory.files(branch)
+        files["calc.py"] = EVIL
+        team.mallory.push(branch, team.mallory.commit(team.mallory.tree(files), staged))
+    elif how == "unsigned":
+        tree = team.mallory.git("rev-parse", f"{staged}^{{tree}}")
+        team.mallory.push(branch, team.mallory.commit(tree, team.mallory.ref(f"{staged}^")))
+    else:
+        same = HostileRunner(team).propose(team.found["tree"])
+        assert team.ci_run(same)[0] == 0
+        team.mallory.fetch()
+        team.mallory.push(branch, team.mallory.ref(f"refs/heads/agent/{same}"))
+    code, rows = team.ci_merge(team.id)
+    assert (code, rows[team.id]["merged"]) == (1, False), rows
+    assert team.tip() == tip
