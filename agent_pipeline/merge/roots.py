@@ -17,7 +17,7 @@ from agent_pipeline.audit import endings, entries, high_water
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, StaleError
-from agent_pipeline.repository import landed, records, refs, remotes, root_draft, worktree
+from agent_pipeline.repository import landed, records, refs, remotes, root_draft, seen_roots, worktree
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.repository.trust_files import file_name
@@ -55,6 +55,7 @@ def land(desk: Desk, ballot: Ballot, hand: Hand, message: str, now: datetime) ->
         raise
     except RejectedError as error:
         return _for_a_pull_request(desk, commit, error)
+    seen_roots.remember(desk.config, desk.landed.anchor, ballot.root, commit, desk.tell)
     if logged is not None:
         high_water.remember(desk, logged[1].new)
     return Placed(branch, commit, logged[0] if logged is not None else None)

@@ -15,6 +15,7 @@ from agent_pipeline.config import Config
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.seen_root import SeenRoot
 from agent_pipeline.errors import SchemaError, SignatureError, UsageError
 
@@ -26,7 +27,7 @@ def check(
 
     `versions[i]` are the envelopes of version i + 1, as the commit `commit` has them.
     """
-    path = config.state_dir / "roots" / f"{anchor.root_digest}.json"
+    path = _path(config, anchor)
     digests = [strict.sha256(Envelope.from_json(envelopes[0]).payload) for envelopes in versions]
     seen = _load(path)
     if seen is not None and (seen.root_version > len(digests) or digests[seen.root_version - 1] != seen.payload):
@@ -38,6 +39,15 @@ def check(
         )
     if seen is None or seen.root_version < len(digests):
         _save(path, SeenRoot(1, len(digests), digests[-1], commit), tell)
+
+
+def remember(config: Config, anchor: Anchor, root: TrustRoot, commit: str, tell: Callable[[str], None]) -> None:
+    """Keep that `root` was put on the protected branch by this very machine, in the commit `commit`."""
+    _save(_path(config, anchor), SeenRoot(1, root.version, strict.sha256(root.to_json()), commit), tell)
+
+
+def _path(config: Config, anchor: Anchor) -> Path:
+    return config.state_dir / "roots" / f"{anchor.root_digest}.json"
 
 
 def _load(path: Path) -> SeenRoot | None:
