@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from support.logs import prove, standing
-from support.trust import NOW, TEAM, Maker, public, root_of, sign
+from support.trust import NOW, TEAM, Maker, public, root_of
 
 from agent_pipeline.attestation import drafts
 from agent_pipeline.documents.root import TrustRoot
@@ -131,7 +131,7 @@ def test_what_a_thief_writes_of_somebody_else_s_end_breaks_nothing() -> None:
 
 def test_an_entry_that_only_claims_the_key_breaks_the_log() -> None:
     log = before()
-    forged = sign(Maker(root=ROOT).statement(), "eve")
+    forged = Maker(root=ROOT, ci="eve").entry(log, "admitted")
     with pytest.raises(SignatureError):
         standing(
             [*log, forged.replace(public("eve").keyid.encode(), public("robot").keyid.encode())], stolen("robot", 0)
