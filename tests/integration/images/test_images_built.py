@@ -14,7 +14,7 @@ import pytest
 
 from agent_pipeline import config as configuration
 from agent_pipeline.config import Config
-from agent_pipeline.documents.images_lock import LockedImage
+from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.sandbox.images import build, identity, locks, recipe
 from agent_pipeline.sandbox.images.store import Store
 
@@ -37,12 +37,42 @@ def outdated(config: Config, locked: LockedImage | None) -> locks.OutdatedLockEr
     return caught.value
 
 
+# Another machine, as far as one can be had here: its name, its time zone, its language, what its files may be read by.
+ELSEWHERE = """
+import os, sys
+from pathlib import Path
+os.umask(0o077)
+from agent_pipeline.config import Config
+from agent_pipeline.documents.images_lock import ImagesLock
+from agent_pipeline.sandbox.images import build, locks, recipe
+folder = Path(sys.argv[1])
+try:
+    old = ImagesLock.from_json(sys.stdin.buffer.read()).images["python"]
+    build.make(Config(folder, folder, folder, None, None, None, None), recipe.load("python"), old, lambda _: None)
+except locks.OutdatedLockError as error:
+    sys.stdout.buffer.write(ImagesLock(1, {"python": error.made}).to_json())
+    print(error.message, file=sys.stderr)
+"""
+
+
+def outdated_elsewhere(folder: Path, old: LockedImage) -> locks.OutdatedLockError:
+    env = {**os.environ, "TZ": "Pacific/Kiritimati", "LANG": "tr_TR.UTF-8", "LC_ALL": "C", "HOME": "/nonexistent"}
+    renamed = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*renamed, sys.executable, "-c", ELSEWHERE, str(folder)],
+        input=ImagesLock(1, {"python": old}).to_json(), capture_output=True, cwd=ROOT, env=env, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    made = ImagesLock.from_json(done.stdout).images["python"]
+    return locks.OutdatedLockError(done.stderr.decode(), recipe.load("python"), old, made)
+
+
 def test_two_builds_are_one_image_and_a_moved_mirror_is_named(tmp_path: Path) -> None:
-    """The machine's image came out of another bootstrap than this one: an empty cache, and a lock of another time."""
+    """The machine's image came out of another bootstrap: another cache, lock, umask, host name, zone and moment."""
     config = fresh(tmp_path / "one")
     other, _ = build.ensure(configuration.load(), "python", silent)
     old = LockedImage("f" * 64, {**other.packages, "libc6": "2.36-9+deb12u1", "left-behind": "1"})
-    error = outdated(config, old)
+    error = outdated_elsewhere(tmp_path / "one", old)
     if other.packages != error.made.packages:  # the mirror moved on since then
         other = outdated(fresh(tmp_path / "two"), None).made
     assert error.made == other

@@ -206,5 +206,10 @@ def test_a_secret_makes_the_same_image_and_is_nowhere(
         archive_file = tmp_path / "base.tar"
         archive.export(config, base.identity, archive_file)
         carried = archive.load(second, archive_file)
-        again = derive.derive(second, docker_engine, carried, lock, "private", silent, given)
+        monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+        before = os.umask(0o077)
+        try:
+            again = derive.derive(second, docker_engine, carried, lock, "private", silent, given)
+        finally:
+            os.umask(before)
     assert again.identity == locked.identity
