@@ -11,7 +11,7 @@ demo: setup ## the whole way on a real project; ENGINE=claude uses the model
 	@$(BIN)/agent-pipeline demo $(if $(ENGINE),--engine $(ENGINE))
 
 test: setup ## all tests but the long runs
-	@$(BIN)/python tests/hermetic.py $(BIN)/python -m pytest tests/unit && $(BIN)/python -m pytest -m "not soak" --ignore tests/unit
+	@$(BIN)/python tests/everything.py
 
 soak: setup ## the long runs
 	@$(BIN)/python -m pytest -m soak

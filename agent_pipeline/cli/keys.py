@@ -10,6 +10,7 @@ from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.errors import UsageError
+from agent_pipeline.signing import sources
 from agent_pipeline.signing.generate import generate as make
 from agent_pipeline.signing.listing import list_keys
 
@@ -58,6 +59,7 @@ def list_(out: Output) -> None:
             "fingerprint": public_keys.fingerprint(listed.key),
             "remark": listed.remark,
         }
+        | ({"path": listed.name} if listed.store == sources.FILE else {})
         for listed in list_keys(configuration.load(), out.talk)
     ]
     lines = [f"{row['fingerprint']}  {row['scheme']:<19}  {row['store']:<5}  {_said(row)}" for row in rows]

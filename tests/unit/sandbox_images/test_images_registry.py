@@ -269,6 +269,7 @@ def test_a_manifest_whose_layers_are_not_the_configurations_is_refused(
         (gzip.compress(b"x" * 5000) + b"more", "is no gzip"),
         (zlib.compress(b"x" * 5000), "is no gzip"),
     ],
+    ids=["explodes", "cut", "goes on", "no gzip"],
 )
 def test_gzip_that_explodes_or_is_none_is_refused(
     packed: bytes, said: str, image: Image, elsewhere: Store, registry: Simulated
