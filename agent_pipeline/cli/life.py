@@ -72,12 +72,13 @@ def _asserted(document: dict[str, Any]) -> list[str]:
 
 
 def _seen(document: dict[str, Any]) -> list[str]:
-    if not document["checks"]:
-        return []
-    who = "seen by CI" if document["seen_by"] == "ci" else "seen here, not signed by CI"
-    lines = ["", who]
-    lines += [
-        f"          {_MARK[check['outcome']]} {check['name']}: {' '.join(check['reason'].split())[:160]}"
-        for check in document["checks"]
-    ]
+    """Return what CI saw and signed, and apart from it what only this machine saw: nobody has signed that."""
+    lines = []
+    for by, who in (("ci", "seen by CI"), ("here", "seen here, not signed by CI")):
+        checks = [check for check in document["checks"] if check["seen_by"] == by]
+        lines += ["", who] if checks else []
+        lines += [
+            f"          {_MARK[check['outcome']]} {check['name']}: {' '.join(check['reason'].split())[:160]}"
+            for check in checks
+        ]
     return lines

@@ -18,7 +18,6 @@ from agent_pipeline.cli.detach import detach as go_on_detached
 from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import INTERRUPTED, YES, command
 from agent_pipeline.cli.output import Output
-from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.request import KINDS, Request
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import AgentPipelineError, PolicyError, UsageError
@@ -27,6 +26,7 @@ from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import REQUEST_FILE
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.review.report import HERE, seen
 from agent_pipeline.review.staging import Found
 from agent_pipeline.sandbox.engines import choose
 from agent_pipeline.signing import hand as hands
@@ -141,7 +141,7 @@ def request(  # noqa: PLR0913 - the contract of the command line
         return INTERRUPTED
     document = pipeline.report(desks.here(out, push=push), asked.id, clock.now())
     if document["seen_by"] is None:  # CI will look for itself; this is what it will see
-        document |= {"checks": to_plain(found.replay.checks if found.replay else found.checks), "seen_by": "here"}
+        document |= {"checks": seen(found.replay.checks if found.replay else found.checks, HERE), "seen_by": HERE}
     out.finish(document, lambda: life(document))
     return YES
 

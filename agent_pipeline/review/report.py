@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from agent_pipeline import clock
 from agent_pipeline.audit import high_water
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.replay_result import ReplayResult
-from agent_pipeline.documents.verification import FAILED, UNKNOWN, Verification
+from agent_pipeline.documents.verification import FAILED, UNKNOWN, Check, Verification
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk
@@ -25,6 +26,7 @@ from agent_pipeline.verify.landing import decide
 from agent_pipeline.verify.vouched import so_far, when_merged
 
 MERGES_LOOKED_AT = 1000
+CI, HERE = "ci", "here"  # who saw a check
 # Landing steps that wait for somebody, rather than having gone wrong.
 WAITING = ("admitted", "staged", "proofs", "reviews", "persons", "rules landed", "trial", "target unmoved", "merger")
 
@@ -120,12 +122,19 @@ def _asserted(dossier: Dossier, result: ReplayResult | None) -> dict[str, Any]:
 def _seen(replay: ReplayResult | None, decision: Verification, *, merged: bool) -> dict[str, Any]:
     """Return the checks: what CI replayed and signed, and of the verification done just now what did not pass.
 
-    What stands in the record's reports is not looked at: nobody signed those.
+    Each says who saw it; only CI's are signed. What stands in the record's reports is not looked at: nobody signed
+    those.
     """
-    checks = [to_plain(check) for check in replay.checks] if replay is not None else []
+    checks = seen(replay.checks, CI) if replay is not None else []
     if not merged:  # what is merged is consumed: the verifier would refuse to land it again
-        checks += [to_plain(check) for check in decision.checks if check.outcome == FAILED and not waits(check.name)]
-    return {"checks": checks, "seen_by": "ci" if replay is not None else None}
+        bad = (FAILED, UNKNOWN)
+        checks += seen((one for one in decision.checks if one.outcome in bad and not waits(one.name)), HERE)
+    return {"checks": checks, "seen_by": CI if replay is not None else None}
+
+
+def seen(checks: Iterable[Check], by: str) -> list[dict[str, Any]]:
+    """Return checks for `show --json`, each with who saw it: CI, which signed it, or this machine just now."""
+    return [to_plain(check) | {"seen_by": by} for check in checks]
 
 
 def merged_as(desk: Desk, dossier: Dossier) -> str | None:
