@@ -16,7 +16,7 @@ from agent_pipeline.agent.job import Job
 from agent_pipeline.agent.outcome import Outcome, RunOutcome
 from agent_pipeline.agent.run import check as check_job
 from agent_pipeline.agent.run import run
-from agent_pipeline.audit import leases
+from agent_pipeline.audit import cord, high_water, leases
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.documents.replay_result import ReplayResult
@@ -63,6 +63,7 @@ def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
 
     A run that fails or is interrupted leaves its transcript and the reason in the record, and nothing else anywhere.
     """
+    check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "runner")
     record = records.find(desk.clone, request.id, desk.remote)
     number = max(runs(record), default=0) + 1
@@ -92,6 +93,11 @@ def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
         envelope = hand.signer.statement(statement).to_json()
         recording.add_proposal(desk, proposal, outcome.transcript, envelope, carrier)
     return open_dossier(records.find(desk.clone, request.id, desk.remote), number)
+
+
+def check_running(desk: Desk) -> None:
+    """Raise `PolicyError` while everything is stopped: no request runs, nothing is admitted, nothing merges."""
+    cord.check(desk, high_water.open_log(desk))
 
 
 def _copy(desk: Desk, request: Request, box: Engine, stack: ExitStack) -> Workspace:
@@ -170,7 +176,8 @@ def _job(
 
 
 def check(desk: Desk, request: Request, played: bytes | None) -> None:
-    """Find out before anything is recorded whether the run can begin: key, model, endpoint, recording, image."""
+    """Find out before anything is recorded whether the run can begin: stop cord, key, model, recording, image."""
+    check_running(desk)
     check_job(_job(desk, request, played, recording.Kept(), tuple))
     locked_image(desk, choose(desk.config, desk.landed.policy.sandbox.backends, request.sandbox))
 
@@ -230,6 +237,7 @@ def examine(desk: Desk, dossier: Dossier, result: ReplayResult | None = None, *,
 
 def admit(desk: Desk, request: str, result: ReplayResult | None, *, replays: bool = True) -> Found:
     """Stages 7 to 9: verify, replay, sign and stage. What could not be told is neither staged nor rejected."""
+    check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     record = records.find(desk.clone, request, desk.remote)
     dossier = open_dossier(record)
@@ -265,6 +273,7 @@ def admit_or_preview(desk: Desk, dossier: Dossier) -> Found:
 
 def land(desk: Desk, request: str, now: datetime) -> tuple[Verification, merging.Merged | None]:
     """Stages 10 and 11: verify all of it again, and merge if every proof that the policy wants is there."""
+    check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "merger")
     dossier = open_dossier(records.find(desk.clone, request, desk.remote))
     decision, held = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)

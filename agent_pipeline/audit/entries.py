@@ -69,6 +69,7 @@ def append(
     """
     if said.event in HELD_BACK:
         cord.check(desk, log)
+    high_water.check_growth(desk, log, root or desk.landed.root)
     following = log.following()
     entry = LogEntry(
         version=1,

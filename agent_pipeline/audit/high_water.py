@@ -13,8 +13,10 @@ from typing import Final
 
 from agent_pipeline.attestation import log_entries, log_tree, merkle, sshsig
 from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit import walking
 from agent_pipeline.audit.log import Log
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import GitError, RejectedError, SignatureError
 from agent_pipeline.repository import commits, refs
 from agent_pipeline.repository.landed import Desk
@@ -39,6 +41,12 @@ def mark(desk: Desk, log: Log) -> str | None:
             return found[1]
         at = next(iter(desk.clone.parents(at)), None)
     return None
+
+
+def named_entry(message: str) -> str | None:
+    """Return the log's commit that the message of a merge names, or None."""
+    found = _MARK.search(message)
+    return None if found is None else found[1]
 
 
 def _by_merger(desk: Desk, commit: str, index: int | None) -> bool:
@@ -139,6 +147,35 @@ def remember(desk: Desk, head: str | None) -> None:
     if desk.remote is not None and head is not None and (seen := _seen(desk)) != head:
         with contextlib.suppress(RejectedError, GitError):  # another command here was quicker
             refs.update(desk.clone, [RefUpdate(_name(desk), seen, head)])
+
+
+def check_growth(desk: Desk, log: Log, root: TrustRoot) -> None:
+    """Go through what was appended since this clone last did, so that nothing is built on what is not true.
+
+    It begins where this clone has gone through the log under `root`, else where the newest merge vouches for
+    it, else at the beginning; there also when a key was revoked that may have signed before. Raises `SignatureError`
+    naming the first entry that is wrong and who signed it.
+    """
+    if log.head is None:
+        return
+    name = f"refs/agent-pipeline-checked/{desk.remote}/{root.version}"
+    done = desk.clone.ref(name) if desk.remote is not None else None
+    for step in walking.walk(desk.clone, root, log.head, _believed(desk, log, root, done)):
+        if isinstance(step, walking.Finding):
+            raise SignatureError(step.what, hint=step.todo)
+    if desk.remote is not None and done != log.head:
+        with contextlib.suppress(RejectedError, GitError):  # another command here was quicker
+            refs.update(desk.clone, [RefUpdate(name, done, log.head)])
+
+
+def _believed(desk: Desk, log: Log, root: TrustRoot, done: str | None) -> str | None:
+    """Return the commit of the log up to which it was gone through already, None when that is nowhere."""
+    if done is not None and _index(log, done) is not None:
+        return done
+    named = mark(desk, log)
+    index = _index(log, named) if named is not None else None
+    revoked = min((grant.until for grant in root.former if grant.revoked), default=log.size)
+    return named if index is not None and index < revoked else None
 
 
 def _seen(desk: Desk) -> str | None:

@@ -80,6 +80,12 @@ def _sweep(folder: Path) -> None:
             path.unlink()
 
 
+def running(config: Config) -> tuple[str, ...]:
+    """Return the requests that may be running on this machine: those whose lease lies here."""
+    folder = _path(config, "x").parent
+    return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
+
+
 def interrupt(config: Config, request: str) -> bool:
     """Send SIGTERM to the run of `request` on this machine. Return False when none is going on.
 

@@ -98,6 +98,25 @@ class Log:
             yield self.envelope
         yield from (void.envelope for void in self.tail)
 
+    def newest_from(self, first: int, root: TrustRoot) -> Iterator[Signed]:
+        """Yield the entries from index `first` on, void ones too, each with who signed it. Raises `SignatureError`.
+
+        Each is proven to stand at its index by the newest entry's signature.
+        """
+        for index in range(first, self.size - 1):
+            envelope = self.entry(index)
+            self._check_stands(index, envelope)
+            yield log_entries.read(envelope, root, index)
+        if self.newest is not None and self.newest.entry.index >= first:
+            yield self.newest
+        yield from (void.signed for void in self.tail if void.signed.entry.index >= first)
+
+    def _check_stands(self, index: int, envelope: bytes) -> None:
+        if self.newest is not None:
+            size, root = self.newest.entry.index, bytes.fromhex(self.newest.entry.history)
+            proof = log_tree.inclusion(self.file, index, size)
+            merkle.check_inclusion(log_tree.leaf_of(envelope), index, size, proof, root)
+
     def prove(self, request: str) -> LogProof:
         """Return everything that the log says about `request` and about everything, with the proof that it is all.
 

@@ -47,6 +47,8 @@ def life(document: dict[str, Any]) -> str:
         ]
     lines += ["", f"proofs    {' · '.join(document['proofs']) or 'none yet'}"]
     lines += [f"missing   {item}" for item in document["missing"]]
+    if document.get("stopped"):
+        lines += [f"stopped   {document['stopped']}"]
     lines += [f"next:     {document['next']}"]
     return "\n".join(" ".join(line.splitlines()) for line in lines)  # nobody's words begin a line of their own
 

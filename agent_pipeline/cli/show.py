@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from agent_pipeline import clock
-from agent_pipeline.audit import high_water
+from agent_pipeline.audit import cord, high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.life import life, one_line
 from agent_pipeline.cli.options import command
@@ -43,7 +43,12 @@ def list_(out: Output, *, waiting: bool, push: bool) -> None:
         if not waiting or state.word in ("proposed", "staged", "trial"):
             rows.append(_row(record.id, state))
     rows.sort(key=lambda row: (row["created"], row["id"]))
-    out.finish({"requests": rows}, lambda: "\n".join(one_line(row) for row in rows) or "no requests")
+    stopped = cord.pulled(log, desk.landed.root)
+    word = None if stopped is None else cord.said(stopped)
+    if word is not None:
+        out.talk(word)
+    document = {"requests": rows, "stopped": word}
+    out.finish(document, lambda: "\n".join(one_line(row) for row in rows) or "no requests")
 
 
 def _row(request: str, state: State) -> dict[str, Any]:

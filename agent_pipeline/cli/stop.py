@@ -1,4 +1,4 @@
-"""`stop`, `close`."""
+"""`stop`, `resume`, `close`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from agent_pipeline.documents.statement import Statement
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import closure_path, read_request
+from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.review import cords
 from agent_pipeline.signing import hand as hands
 
 
 @command("agent-pipeline stop k3v", network=True)
-@click.argument("name", metavar="ID")
-def stop(out: Output, name: str, *, push: bool) -> None:
-    """Stop a run on this machine; its record is kept."""
+@click.argument("name", metavar="[ID]", required=False)
+@click.option("--all", "everything", is_flag=True, help="Stop everything, for everybody: nothing runs or lands.")
+@click.option("--reason", help="Why, for --all; everybody reads it.")
+def stop(out: Output, *, name: str | None, everything: bool, reason: str | None, push: bool) -> None:
+    """Stop a run on this machine; or, with --all, everything for everybody, until `resume`."""
+    if everything == (name is not None) or (reason is not None and not everything):
+        raise UsageError("name one run to stop, or --all", hint="agent-pipeline stop ID, or stop --all --reason TEXT")
     desk = desks.here(out, push=push)
+    if name is None:
+        _stop_everything(out, desk, reason)
+        return
     record, _ = desks.find_record(desk, name)
     if not leases.interrupt(desk.config, record.id):
         raise UsageError(
@@ -30,6 +39,27 @@ def stop(out: Output, name: str, *, push: bool) -> None:
             hint=f"`agent-pipeline show {record.id}` says where it stands; `close` keeps it from landing",
         )
     out.finish({"id": record.id, "stopped": True}, lambda: f"{record.id}: asked to stop")
+
+
+def _stop_everything(out: Output, desk: Desk, reason: str | None) -> None:
+    """Pull the cord first, for everybody; then end what runs here."""
+    index = cords.pull(desk, reason, clock.now())
+    ended = [request for request in leases.running(desk.config) if leases.interrupt(desk.config, request)]
+    out.finish(
+        {"stopped": True, "entry": index, "runs": ended},
+        lambda: "\n".join(
+            [f"everything is stopped, by entry {index} of the log", *(f"{request}: asked to stop" for request in ended)]
+        ),
+    )
+
+
+@command("agent-pipeline resume", network=True)
+@click.option("--reason", help="Why; everybody reads it.")
+def resume(out: Output, *, reason: str | None, push: bool) -> None:
+    """Let work go on after `stop --all`. Needs the role merger or root."""
+    desk = desks.here(out, push=push)
+    index = cords.release(desk, reason, clock.now())
+    out.finish({"stopped": False, "entry": index}, lambda: f"work goes on, by entry {index} of the log")
 
 
 @command("agent-pipeline close k3v", network=True)

@@ -55,3 +55,12 @@ def signature_of(clone: Clone, commit: str) -> tuple[bytes, str] | None:
     if signature is None or payload is None:
         return None
     return payload, signature.decode("utf-8", "backslashreplace")
+
+
+def committer(clone: Clone, commit: str) -> str:
+    """Return who a commit says made it: a claim, for people. Raises `GitError` when there is no such commit."""
+    try:
+        found = clone.objects[commit].peel(pygit2.Commit).committer
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise GitError(f"{commit} is no commit in this repository") from error
+    return f"{found.raw_name.decode('utf-8', 'replace')} <{found.raw_email.decode('utf-8', 'replace')}>"

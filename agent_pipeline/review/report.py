@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from agent_pipeline import clock
-from agent_pipeline.audit import high_water
+from agent_pipeline.attestation.log_entries import stopped_by
+from agent_pipeline.audit import cord, high_water
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, UNKNOWN, Check, Verification
@@ -38,7 +39,8 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     logged = about(desk, high_water.open_log(desk), record.id)
     entries = logged.entries
     state = state_of(record, entries, desk.landed.root)
-    document = _asked(record, state)
+    stopped = stopped_by(logged.signed)
+    document = _asked(record, state) | {"stopped": cord.said(stopped) if stopped is not None else None}
     number = number or state.number
     if number is None:
         return document | {"next": next_step(state.word, record.id, desk.landed.root, (), state.request.requester)}

@@ -11,6 +11,7 @@ from agent_pipeline.attestation.log_entries import FIRST, Roots
 from agent_pipeline.documents.log_entry import EVERYTHING, LogEntry
 from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.errors import RejectedError
 
 
 def following(log: Sequence[bytes]) -> Roots:
@@ -35,7 +36,10 @@ def standing(log: Sequence[bytes], root: TrustRoot) -> tuple[LogEntry, ...]:
     """The entries that stand, once every one of them continues the log before it."""
     found = []
     for index, data in enumerate(log):
-        signed = log_entries.read(data, root, index)
+        try:
+            signed = log_entries.read(data, root, index)
+        except RejectedError as error:
+            raise log_entries.named(index, error) from error
         following(log[:index]).check_place(signed.entry)
         found.append(signed)
     return tuple(signed.entry for signed in log_entries.standing(found))

@@ -1,0 +1,321 @@
+"""Attacks on refs and on the shared log, numbered as in the list that the project defends against: 65-69, 72-75."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.hostile import HostileRunner, signer
+from support.logs import prove
+from support.teams import LOG, MAIN, REQUESTS, Team
+from support.trust import NOW, Maker
+
+from agent_pipeline.attestation import log_entries, log_tree, merkle
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents import moments
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.log_proof import LogProof
+from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.documents.verification import FAILED, PASSED
+from agent_pipeline.errors import SignatureError
+from agent_pipeline.repository.refs import RefUpdate, update
+from agent_pipeline.verify import decide
+from agent_pipeline.verify.log import check_proof
+
+pytestmark = pytest.mark.containers
+
+At = Callable[[str], Team]
+ATTESTATIONS = "refs/attestations/trees"
+
+
+def refused(done: Any, *words: str, code: int = 1) -> None:
+    assert done.code == code, str(done)
+    for word in words:
+        assert word in done.out + done.err, (word, str(done))
+
+
+def audited(team: Team, code: int = 1) -> list[dict[str, Any]]:
+    """What `audit verify` finds."""
+    done = team.rosa.run("audit", "verify", "--json")
+    assert done.code == code, str(done)
+    document = json.loads(done.out)
+    assert document["holds"] == (code == 0)
+    return list(document["findings"])
+
+
+def stolen(team: Team, base: str, event: str, *, push: bool = True, **fields: Any) -> str:
+    """A thief with CI's key appends an entry after the log's commit `base`, and pushes it by force."""
+    clone = HostileRunner(team).clone
+    team.alice.git("fetch", "-q", "origin", f"+{LOG}:refs/stolen/log")
+    root = team_root(team)
+    log = audit_log.at(clone, base, root)
+    roots = log.following()
+    honest = {name: getattr(roots, name) for name in ("index", "previous", "history", "state")}
+    said: dict[str, Any] = {"request": team.id, "number": 1, "statement": "7" * 64, "envelopes": ()} | honest | fields
+    entry = LogEntry(
+        version=1, event=event, repository=root.repository, created=moments.write(NOW), root=root.version, **said
+    )
+    envelope = signer(team.ci).statement(entry.to_statement()).to_json()
+    lying = replace(roots, history=entry.history, state=entry.state, index=entry.index, previous=entry.previous)
+    commit = audit_log.append(log, lying, envelope)
+    if push:
+        team.alice.git("push", "-q", "--force", "origin", f"{commit}:{LOG}")
+    return commit
+
+
+def team_root(team: Team) -> TrustRoot:
+    """The trust root on the protected branch."""
+    clone = HostileRunner(team).clone
+    files = team.alice.git("ls-tree", "-r", "--name-only", "refs/remotes/origin/main", ".agent-pipeline/trust").split()
+    newest = max(files, key=lambda path: int(path.rpartition("/")[2].split(".")[0]))
+    data = clone.file(clone.commit("refs/remotes/origin/main"), newest)
+    assert data is not None
+    return TrustRoot.from_json(Envelope.from_json(data.strip()).payload)
+
+
+def test_065_the_target_or_the_log_moves_between_the_decision_and_the_merge(at: At) -> None:
+    team = at("approved")
+    team.alice.git("pull", "-q", "--ff-only", "origin", "main")
+    team.alice.git("commit", "-q", "--allow-empty", "-m", "Meanwhile")
+    team.alice.git("push", "-q", "origin", "main")
+    tip = team.tip()
+    code, rows = team.ci_merge(team.id)
+    assert (code, rows[team.id]["merged"]) == (1, False)
+    assert "the proposal was made on" in rows[team.id]["reason"]
+    assert team.tip() == tip
+    assert audited(team, 0) == []
+
+
+def test_066_entries_dropped_forked_renumbered_or_told_otherwise(at: At) -> None:
+    team = at("merged")
+    head = team.mallory.ref(LOG)
+    assert audited(team, 0) == []
+    team.mallory.push(LOG, team.mallory.ref(f"{LOG}~1"))
+    (found,) = [row for row in audited(team) if row["ref"] == LOG]
+    assert "rewound or replaced" in found["what"]
+    team.mallory.delete(LOG)
+    assert any("rewound or replaced" in row["what"] for row in audited(team))
+    team.mallory.push(LOG, head)
+    for lie, word in (
+        ({"history": "3" * 64}, "another history"),
+        ({"state": "3" * 64}, "another state"),
+        ({"index": 7}, "does not continue"),
+        ({"previous": "3" * 64}, "does not continue"),
+    ):
+        commit = stolen(team, head, "admitted", **lie)
+        findings = audited(team)
+        assert any(word in row["what"] and row["index"] == 2 for row in findings), (lie, findings)
+        team.mallory.push(LOG, head)
+        assert commit != head
+    commit = stolen(team, head, "approved", state="3" * 64)  # what is built on it is refused, by whoever appends
+    team.alice.yes("list")
+    refused(team.alice.run("stop", "--all"), "entry 2", "another state", "trust revoke")
+    assert team.tip(LOG) == commit
+
+
+def test_067_a_merge_that_the_log_does_not_know(at: At) -> None:
+    team = at("staged")
+    team.alice.git("pull", "-q", "--ff-only", "origin", "main")
+    words = f"Merge agent change {team.id}.1\n\nAgent-Pipeline-Proposal: {team.id}.1\nAgent-Pipeline-Log: {'1' * 40}\n"
+    team.alice.git("commit", "-q", "--allow-empty", "-m", words)
+    team.alice.git("push", "-q", "origin", "main")
+    (found,) = audited(team)
+    assert found["ref"] == MAIN
+    assert "no entry of the log is about it" in found["what"]
+    assert found["committer"].startswith("Alice")
+    assert team.shown().document["state"] == "staged"
+
+
+def test_068_names_that_look_like_others(at: At) -> None:
+    team = at("staged")
+    evil = team.mallory.commit(team.mallory.tree({"x": b"y"}))
+    for name in (
+        "refs/tags/main",
+        f"refs/heads/{team.mallory.ref(LOG)}",
+        "refs/heads/refs/heads/main",
+        "refs/tags/HEAD",
+    ):
+        team.mallory.push(name, evil)
+    before = team.shown().document
+    assert (before["state"], before["missing"]) == ("staged", before["missing"])
+    assert audited(team, 0) == []
+    assert team.ci_run() == (0, {})
+
+
+def test_069_replaced_grafted_and_borrowed_objects(at: At) -> None:
+    team = at("merged")
+    rosa = team.rosa
+    rosa.yes("list")
+    head = rosa.git("rev-parse", "refs/agent-pipeline-remote/origin/agent-pipeline/log").strip()
+    rosa.git("replace", "-f", head, f"{head}~1")
+    assert team.shown().document["state"] == "merged"
+    assert audited(team, 0) == []
+    grafts = rosa.clone / ".git" / "info" / "grafts"
+    grafts.parent.mkdir(exist_ok=True)
+    grafts.write_text(f"{head}\n")
+    refused(rosa.run("audit", "verify"), "rewrites the history", code=2)
+    grafts.unlink()
+
+
+def test_073_a_split_view_is_noticed_by_whoever_saw_the_other_side(at: At) -> None:
+    team = at("approved")
+    first = team.mallory.ref(LOG)
+    team.rosa.yes("list")  # she has seen entry 0
+    other = stolen(team, stolen_root_commit(team, first), "admitted", detail="the other side")
+    refused(team.rosa.run("list"), "rewound or replaced", "this clone has seen its entry")
+    stolen(team, other, "approved")  # however long it grows
+    refused(team.rosa.run("list"), "rewound or replaced", "not in it any more")
+    assert any("rewound or replaced" in row["what"] for row in audited(team))
+    refused(team.ci.run("ci", "merge", team.id), "rewound or replaced")
+
+
+def stolen_root_commit(team: Team, first: str) -> str:
+    """The thief begins the log anew: another entry 0."""
+    clone = HostileRunner(team).clone
+    team.alice.git("fetch", "-q", "origin", f"+{LOG}:refs/stolen/log")
+    root = team_root(team)
+    empty = audit_log.Log(clone, None)
+    roots = empty.following()
+    entry = LogEntry(
+        version=1, index=0, previous=roots.previous, history=roots.history, state=roots.state, event="admitted",
+        repository=root.repository, envelopes=(), created=moments.write(NOW), root=root.version, request="a" * 16,
+    )  # fmt: skip
+    commit = audit_log.append(empty, roots, signer(team.ci).statement(entry.to_statement()).to_json())
+    assert commit != first
+    update(clone, [RefUpdate("refs/stolen/anew", None, commit)])
+    return commit
+
+
+def test_074_a_genuine_entry_that_names_another_envelope_admits_nothing() -> None:
+    maker = Maker()
+    given = maker.landing()
+    assert decide(given).verdict == PASSED
+    request = given.inputs.request
+    for envelopes in ([maker.test_result()], [maker.summary()[:-1]], []):
+        entry = maker.entry([], "admitted", envelopes)
+        decision = decide(replace(given, inputs=replace(given.inputs, log=prove([entry], request))))
+        assert decision.verdict == FAILED
+        (check,) = [check for check in decision.checks if check.name.endswith("admitted")]
+        assert check.outcome == FAILED
+    resigned = Maker(ci="ada").entry([], "admitted", [maker.test_result(), maker.summary()])
+    decision = decide(replace(given, inputs=replace(given.inputs, log=prove([resigned], request))))
+    assert {check.name[3:] for check in decision.checks if check.outcome == FAILED} >= {"log", "admitted"}
+
+
+def log_of(*requests: str) -> list[bytes]:
+    entries: list[bytes] = []
+    for request in requests:
+        entries.append(Maker().entry(entries, "admitted", request=request))
+    return entries
+
+
+def test_072_a_proof_of_another_entry_another_log_or_another_length() -> None:
+    maker = Maker()
+    mine, other = maker.request().id, "b" * 16
+    log = log_of(mine, other, mine, other, mine, other)
+    good = prove(log, mine)
+    assert [entry.index for entry in check_proof(good, maker.root, mine).entries] == [0, 2, 4]
+    theirs = prove(log, other)
+    head, nodes = log[-1], good.node_bytes
+    attacks = {
+        "another request's": replace(theirs, request=mine),
+        "an entry too few": LogProof.of(mine, head, log[0:4:2], nodes),
+        "an entry too many": LogProof.of(mine, head, [*log[0:6:2], log[1]], nodes),
+        "another entry": LogProof.of(mine, head, [log[0], log[1], log[4]], nodes),
+        "another order": LogProof.of(mine, head, [log[2], log[0], log[4]], nodes),
+        "a node too few": LogProof.of(mine, head, log[0:6:2], nodes[:-1]),
+        "a node too many": LogProof.of(mine, head, log[0:6:2], [*nodes, b"\x03\x00\x01" + b"\x07" * 32]),
+        "a node twice": LogProof.of(mine, head, log[0:6:2], [*nodes, nodes[0]]),
+        "no nodes": LogProof.of(mine, head, [], []),
+        "an older head": LogProof.of(mine, log[3], log[0:6:2], nodes),
+        "no head": LogProof.of(mine, None, log[0:6:2], nodes),
+    }
+    for name, proof in attacks.items():
+        with pytest.raises(SignatureError):
+            check_proof(proof, maker.root, mine)
+            pytest.fail(name)
+    with pytest.raises(SignatureError, match="about another repository"):
+        check_proof(good, replace(maker.root, repository="https://git.example.org/acme/other"), mine)
+
+
+def test_072_an_inclusion_proof_of_another_leaf_or_of_another_length() -> None:
+    log = log_of(*["a" * 16] * 7)
+    files: dict[str, bytes] = {}
+    root = merkle.EMPTY
+    for index, envelope in enumerate(log):
+        grown = log_tree.add(files.get, index, root, envelope)
+        files, root = files | grown.files, grown.root
+    proof = log_tree.inclusion(files.get, 3, 7)
+    leaf = log_tree.leaf_of(log[3])
+    merkle.check_inclusion(leaf, 3, 7, proof, root)
+    for args in (
+        (log_tree.leaf_of(log[4]), 3, 7, proof, root),
+        (leaf, 4, 7, proof, root),
+        (leaf, 3, 8, proof, root),
+        (leaf, 3, 7, proof[:-1], root),
+        (leaf, 3, 7, (*proof, proof[0]), root),
+        (leaf, 3, 7, proof, log_tree.leaf_of(log[0])),
+    ):
+        with pytest.raises(SignatureError):
+            merkle.check_inclusion(*args)
+    roots = log_entries.FIRST
+    assert roots.history == merkle.EMPTY.hex()
+
+
+def test_075_records_and_proofs_that_are_gone_are_missed_by_name(at: At) -> None:
+    team = at("approved")
+    team.mallory.delete(REQUESTS + team.id)
+    code, _ = team.ci.run("ci", "merge", team.id).code, None
+    assert code in (1, 2)
+    (found,) = [row for row in audited(team) if row["ref"] == REQUESTS + team.id]
+    assert (found["index"], found["signer"]) == (0, "ci")
+    assert "gone" in found["what"]
+    team = at("merged")
+    proofs = team.mallory.ref(ATTESTATIONS)
+    team.mallory.delete(ATTESTATIONS)
+    (found,) = audited(team)
+    assert (found["ref"], found["index"]) == (ATTESTATIONS, 1)
+    team.mallory.push(ATTESTATIONS, proofs)
+
+    def without_the_summary(files: dict[str, Any]) -> None:
+        folder = files["1"]["attestations"]
+        for name in [name for name in folder if name.startswith("summary.")]:
+            del folder[name]
+
+    team.mallory.rewrite(REQUESTS + team.id, without_the_summary)
+    findings = audited(team)
+    assert {row["ref"] for row in findings} == {REQUESTS + team.id}
+    assert all("taken out or exchanged" in row["what"] for row in findings)
+
+
+def test_the_stop_cord_holds_for_everybody_and_says_who_pulled_it(at: At) -> None:
+    team = at("approved")
+    refused(team.rosa.run("stop", "--all"), "none of your keys has the role")
+    done = team.ci.yes("stop", "--all", "--reason", "a key is missing")
+    assert done == {"stopped": True, "entry": 1, "runs": []}
+    tip, log = team.tip(), team.tip(LOG)
+    words = ("stopped since entry 1 of the log, by ci", "a key is missing")
+    refused(team.ci.run("ci", "merge", team.id), *words)
+    refused(team.alice.run("request", "x", "--engine", "command", "--", "true"), *words)
+    refused(team.alice.run("stop", "--all"), *words)
+    assert (team.tip(), team.tip(LOG)) == (tip, log)
+    assert words[0] in team.shown().document["stopped"]
+    assert words[0] in team.alice.run("list").err
+    assert words[0] in team.alice.yes("list")["stopped"]
+    refused(team.rosa.run("resume"), "none of your keys has the role")
+    events = [row["event"] for row in team.rosa.yes("audit", "tail")["entries"]]
+    assert events == ["admitted", "stopped"]
+    team.mallory.push(LOG, team.mallory.ref(f"{LOG}"))  # Mallory takes the cord out again
+    refused(team.ci.run("ci", "merge", team.id), "rewound or replaced")
+    team.mallory.fetch()
+    team.alice.git("fetch", "-q", "origin")
+    team.alice.git("push", "-q", "--force", "origin", f"{log}:{LOG}")
+    assert team.alice.yes("resume")["entry"] == 2  # she holds the root
+    assert team.shown().document["stopped"] is None
+    code, rows = team.ci_merge(team.id)
+    assert (code, rows[team.id]["merged"]) == (0, True), rows
+    assert audited(team, 0) == []
