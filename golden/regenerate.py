@@ -4,7 +4,8 @@
 loop in a real sandbox on the real project; no model is asked, and its header says so. What tools said may differ
 between machines (times, say), so that is left out when comparing.
 
-`accepted/` holds every document of one proposal, from fixed keys and a fixed time, compared byte for byte.
+`accepted/` holds every document of one proposal, from fixed keys and a fixed time, compared byte for byte. `merged/`
+holds the bundle of a merged one, from a real repository made of fixed keys and times, and what it proves.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from support.bundles import Shared, proven  # noqa: E402 - the path is set just above
 from support.scripted import comparable, record, turns_of  # noqa: E402 - the path is set just above
 from support.trust import Maker  # noqa: E402
 
@@ -41,7 +43,7 @@ from agent_pipeline.verify.verifier import verify  # noqa: E402
 from agent_pipeline.workspace import create  # noqa: E402
 from agent_pipeline.workspace.proposing import changed_paths, collect  # noqa: E402
 
-DEMO, ACCEPTED = ROOT / "golden" / "demo", ROOT / "golden" / "accepted"
+DEMO, ACCEPTED, MERGED = (ROOT / "golden" / name for name in ("demo", "accepted", "merged"))
 
 
 def demo_transcript() -> bytes:
@@ -115,20 +117,34 @@ def accepted() -> dict[str, bytes]:
     }
 
 
+def merged() -> dict[str, bytes]:
+    """Return the bundle of one merged proposal, and what is decided about it."""
+    with tempfile.TemporaryDirectory() as folder:
+        shared = Shared.make(Path(folder) / "repository", "merged")
+        found = proven(shared.data, shared.root).decision
+    return {
+        "merged.agentpatch": shared.data,
+        "root": f"{shared.root}\n".encode(),
+        "verification.json": found.to_json(),
+    }
+
+
 def main() -> None:
     """Write everything, or say what differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, change nothing")
     arguments = parser.parse_args()
-    made, transcript = accepted(), demo_transcript()
+    made = {ACCEPTED / name: data for name, data in accepted().items()}
+    made |= {MERGED / name: data for name, data in merged().items()}
+    transcript = demo_transcript()
     if not arguments.check:
-        ACCEPTED.mkdir(exist_ok=True)
-        for name, data in made.items():
-            (ACCEPTED / name).write_bytes(data)
+        for file, data in made.items():
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(data)
         (DEMO / "transcript.jsonl").write_bytes(transcript)
         print(f"wrote {len(made) + 1} files")
         return
-    stale = [f"accepted/{name}" for name, data in made.items() if (ACCEPTED / name).read_bytes() != data]
+    stale = [str(file.relative_to(ROOT)) for file, data in made.items() if file.read_bytes() != data]
     if comparable((DEMO / "transcript.jsonl").read_bytes()) != comparable(transcript):
         stale.append("demo/transcript.jsonl")
     if stale:

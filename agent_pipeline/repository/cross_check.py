@@ -25,8 +25,8 @@ _Row = tuple[str, str, str, str, bytes]  # mode before, mode after, object befor
 def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Change], *, whole: bool = True) -> None:
     """Raise `PathError` unless Git agrees that `changes` is all that differs, and accepts the paths and new objects.
 
-    The changes put on the base must also give exactly `tree`. Unless the repository is `whole`, it need not hold what
-    the trees name and the change does not touch.
+    The changes put on the base must also give exactly `tree`. A repository that is not `whole` lacks what the trees
+    name and the change does not touch; its objects were checked when it was made (`quarantine.py`).
 
     Raises `GitError` when Git cannot be asked, `StorageError` when there is no room for its temporary files.
     """
@@ -44,7 +44,8 @@ def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Chang
     try:
         with process.scratch("agent-pipeline-check-") as folder:
             _check_paths(clone, changes, folder)
-            _check_objects(clone, new, folder, links=whole)
+            if whole:
+                _check_objects(clone, new, folder)
     except OSError as error:
         raise StorageError(
             f"no temporary files for checking a tree: {error}", hint="free some space in TMPDIR"
@@ -95,14 +96,13 @@ def _check_paths(clone: Clone, changes: Iterable[Change], folder: Path) -> None:
         raise PathError(f"Git refuses a path of the change: {done.explain()}", hint="choose another name for the file")
 
 
-def _check_objects(clone: Clone, oids: Iterable[str], folder: Path, *, links: bool) -> None:
+def _check_objects(clone: Clone, oids: Iterable[str], folder: Path) -> None:
     """Let Git's strictest check read the new objects, in a bare repository of their own that borrows the base's."""
-    strictly = ("--strict",) if links else ()
     names = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     pack = git(clone, "pack-objects", "--stdout", "--quiet", "--no-reuse-delta", stdin=names)
     bare = folder / "check.git"
     git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
-    done = attempt(bare, "index-pack", *strictly, "--fsck-objects", "--stdin", stdin=pack, env=borrowing(clone))
+    done = attempt(bare, "index-pack", "--strict", "--fsck-objects", "--stdin", stdin=pack, env=borrowing(clone))
     if not done.ok:
         raise PathError(
             f"Git's strict check refuses the new tree: {done.explain()}", hint="make the change another way"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.bundles import Shared, proven
 from support.trust import Maker
 
 from agent_pipeline.documents.envelope import Envelope
@@ -26,6 +27,15 @@ def test_the_accepted_case_is_made_again_byte_for_byte() -> None:
     assert (case / "provenance.dsse.json").read_bytes() == inputs.provenance_envelope, HOW
     assert (case / "transcript.jsonl").read_bytes() == inputs.transcript, HOW
     assert (case / "verification.json").read_bytes() == verify(inputs).to_json(), HOW
+
+
+def test_the_merged_bundle_is_made_again_byte_for_byte_and_proves_the_same(tmp_path: Path) -> None:
+    case = GOLDEN / "merged"
+    shared = Shared.make(tmp_path / "repository", "merged")
+    assert (case / "merged.agentpatch").read_bytes() == shared.data, HOW
+    assert (case / "root").read_text() == f"{shared.root}\n", HOW
+    decision = proven((case / "merged.agentpatch").read_bytes(), shared.root).decision
+    assert (case / "verification.json").read_bytes() == decision.to_json(), HOW
 
 
 def test_the_accepted_provenance_reads_and_writes_to_the_same_bytes() -> None:

@@ -48,6 +48,7 @@ class Carried:
     files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
     puts: dict[str, Put | None] = field(default_factory=lambda: dict(PUTS))
     policy: bytes = POLICY
+    trial: bool = False
     maker: Maker = field(default_factory=Maker)
     tip: str = ""
     log: list[bytes] = field(default_factory=list)
@@ -78,23 +79,39 @@ class Carried:
         rules = {"policy.yaml": self.policy, "images.lock.json": lock.to_json()}
         holder = next(person.name for person in root.people if "root" in person.roles)
         rules |= {f"trust/1.{public(holder).keyid[:8]}.dsse.json": seal_root(root, holder)[0]}
-        base = self.project.commit(self.files | {f".agent-pipeline/{name}": data for name, data in rules.items()})
+        rules = {f".agent-pipeline/{name}": data for name, data in rules.items()}
+        base = self.project.commit(self.files | ({} if self.trial else rules))
+        if self.trial:
+            setup = commit_of(self.clone, base, rules)
+            self._point("refs/heads/agent-pipeline-setup", setup)
+        self._follow(base, {"policy": self.policy, "engine": "command"} | fields)
+        self._extend({"request.dsse.json": self.maker.request_envelope()})
+        self._propose()
+
+    def propose_again(self, puts: dict[str, Put | None]) -> None:
+        """Add another proposal of the same request, with another change."""
+        self.puts, maker = puts, self.maker
+        kept = ("root", "requester", "runner", "ci", "merger", "reviewers", "policy", "engine")
+        fields = {name: getattr(maker, name) for name in kept}
+        self._follow(maker.proposal().base, fields | {"number": maker.number + 1})
+        self._propose()
+
+    def _follow(self, base: str, fields: dict[str, Any]) -> None:
+        """Let the documents follow the trees."""
         clone = self.clone
         tree = trees.build(clone, clone.tree(base), self.puts)
         changes = trees.compare(clone, clone.tree(base), tree)
-        self.maker = _maker(clone, base, tree, changes, {"policy": self.policy, "engine": "command"} | fields)
-        self._propose(base, tree)
+        self.maker = _maker(clone, base, tree, changes, trial=self.trial, fields=fields)
 
-    def _propose(self, base: str, tree: str) -> None:
+    def _propose(self) -> None:
         maker, number = self.maker, self.maker.number
-        self._extend({"request.dsse.json": maker.request_envelope()})
         provenance = sign(maker.statement(), maker.runner)
         files = {
             f"{number}/proposal.json": maker.proposal().to_json(),
             f"{number}/transcript.jsonl": maker.transcript(),
             attestation_path(number, "provenance", provenance): provenance,
         }
-        self._extend(files, records.carrier(self.clone, base, tree))
+        self._extend(files, records.carrier(self.clone, maker.proposal().base, maker.proposal().tree))
 
     def stage(self) -> None:
         """Do what CI does when it stages."""
@@ -200,17 +217,26 @@ class Carried:
 def carried(folder: Path, stage: str = "approved", **fields: Any) -> Carried:
     """Make the repository in `folder`, with the request at `stage`."""
     made = Carried(make_project(folder, {"first": b"1\n"}))
-    for name in ("files", "puts", "policy"):
+    for name in ("files", "puts", "policy", "trial"):
         if name in fields:
             setattr(made, name, fields.pop(name))
     made.set_up(**fields)
     return made.reach(stage)
 
 
-def _maker(clone: Clone, base: str, tree: str, changes: tuple[Change, ...], fields: dict[str, Any]) -> Maker:
+def commit_of(clone: Clone, base: str, files: dict[str, bytes]) -> str:
+    """A commit that also holds `files`."""
+    tree = trees.build(clone, clone.tree(base), {path: Put(data, "100644") for path, data in files.items()})
+    draft = commits.draft(clone, tree, [base], "Set up\n", "Ada", "ada@example.org", NOW)
+    return commits.write(clone, draft, None)
+
+
+def _maker(
+    clone: Clone, base: str, tree: str, changes: tuple[Change, ...], *, trial: bool, fields: dict[str, Any]
+) -> Maker:
     base_tree = clone.tree(base)
     follow = {
-        "request_change": lambda one: replace(one, base=base),
+        "request_change": lambda one: replace(one, base=base, trial=trial),
         "proposal_change": lambda one: replace(one, base_tree=base_tree, tree=tree),
         "provenance_change": lambda one: replace(one, base_tree=base_tree),
         "result_change": lambda one: replace(one, tree=tree, runs=tuple(replace(run, tree=tree) for run in one.runs)),

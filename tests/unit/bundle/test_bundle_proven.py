@@ -7,11 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.bundles import Shared, bundled, failed, outcome, proven
+from support.bundles import Shared, bundled, changed, failed, manifest_of, outcome, proven
 from support.carried import FILES, carried
 from support.trust import NOW, alone
 
 from agent_pipeline.bundle import logs
+from agent_pipeline.bundle.exporting import export
 from agent_pipeline.documents import bundle
 from agent_pipeline.documents.approval import REJECTED
 from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED
@@ -154,3 +155,31 @@ def test_one_person_alone_has_bundles_too(tmp_path: Path) -> None:
     found = proven(bundled(made), made.root).decision
     assert failed(found) == set()
     assert found.proofs[-1] == "one person"
+
+
+def test_each_proposal_of_a_request_has_a_bundle_of_its_own(tmp_path: Path) -> None:
+    made = carried(tmp_path / "r", "staged")
+    first = bundled(made)
+    made.propose_again({"src/app.py": Put(b"newer\n", "100644")})
+    second = export(made.desk, made.id)[1]
+    one = export(made.desk, f"{made.id}.1")[1]
+    assert (manifest_of(second).number, manifest_of(one).number) == (2, 1)
+    assert manifest_of(second).record == manifest_of(one).record != manifest_of(first).record
+    for data, proofs in ((second, PROOFS["proposed"]), (one, PROOFS["staged"])):
+        found = proven(data, made.root).decision
+        assert (failed(found), found.proofs) == (set(), proofs)
+
+
+def test_files_of_git_and_submodules_beside_the_change_do_no_harm(tmp_path: Path) -> None:
+    files = FILES | {".gitmodules": b"[submodule]\n", ".gitattributes": b"* text=auto\n", "src/.gitignore": b"x\n"}
+    shared = Shared.make(tmp_path / "r", "approved", files=files)
+    assert failed(proven(shared.data, shared.root).decision) == set()
+
+
+def test_a_trial_says_that_it_is_one(tmp_path: Path) -> None:
+    shared = Shared.make(tmp_path / "r", "proposed", trial=True)
+    found = proven(shared.data, shared.root)
+    assert (found.state, failed(found.decision)) == ("trial", set())
+    assert outcome(found.decision, "trial")[0] == SKIPPED
+    lied = changed(shared.data, lambda _held: None, trial=False)
+    assert "trial" in failed(proven(lied, shared.root).decision)
