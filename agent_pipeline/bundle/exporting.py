@@ -41,8 +41,9 @@ def export(desk: Desk, name: str) -> tuple[BundleManifest, bytes]:
         staged=staged,
         merge=merge,
     )
-    heads = portable.Heads(record, desk.landed.commit, staged, merge)
-    data = bundle.write(manifest, portable.collect(desk.clone, heads) | told.contents)
+    found = portable.collect(desk.clone, portable.Heads(record, desk.landed.commit, staged, merge))
+    contents = {name: found.read(name) for name in found.objects}
+    data = bundle.write(manifest, contents | told.contents)
     return bundle.read(data).manifest, data
 
 

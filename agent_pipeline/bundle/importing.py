@@ -11,7 +11,6 @@ from datetime import datetime
 
 from agent_pipeline.bundle.opening import Opened
 from agent_pipeline.bundle.verifying import Proven, prove
-from agent_pipeline.documents import git_object
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
 from agent_pipeline.errors import GitError, RejectedError, SchemaError, StaleError, UnavailableError
 from agent_pipeline.repository import portable, quarantine, records
@@ -42,7 +41,7 @@ def take(desk: Desk, opened: Opened, now: datetime) -> Imported:
     _check_bases(desk, opened)
     tip, name = opened.record.tip, REQUESTS + opened.record.id
     old = desk.clone.ref(tracking(desk.remote, name))
-    quarantine.admit(desk.clone, _objects(opened))
+    quarantine.admit(desk.clone, portable.record_objects(opened.clone, opened.record))
     if old == tip or (old is not None and desk.clone.is_ancestor(tip, old)):
         return Imported(proven, old, old)
     if old is not None and not desk.clone.is_ancestor(old, tip):
@@ -77,7 +76,3 @@ def _check_bases(desk: Desk, opened: Opened) -> None:
                 f"the base {base[:12]} of {opened.record.id} is not in this repository",
                 hint="fetch, and import it again; a proposal on a commit that nobody here has cannot be taken",
             ) from error
-
-
-def _objects(opened: Opened) -> list[git_object.GitObject]:
-    return portable.record_objects(opened.clone, opened.record)

@@ -40,20 +40,23 @@ def opened(data: bytes) -> Iterator[Opened]:
     misnamed. Raises `SchemaError` for anything else.
     """
     bundle = bundles.read(data)
+    del data  # its contents are in the bundle, and may be large
     with quarantined(_objects(bundle)) as clone:
         record = Record(bundle.manifest.request, bundle.manifest.record, clone)
         _check_contents(bundle, clone, record)
         yield Opened(bundle, clone, record)
 
 
-def _objects(bundle: Bundle) -> tuple[GitObject, ...]:
-    found = {name: git_object.read(data, name) for name, data in bundle.below("objects").items()}
-    sha256 = len(bundle.manifest.record) != _SHA1
-    for folder in ("record", "rules"):
-        for data in bundle.below(folder).values():
-            blob = GitObject("blob", data)
-            found.setdefault(blob.name(sha256=sha256), blob)
-    return tuple(found.values())
+def _objects(bundle: Bundle) -> Iterator[GitObject]:
+    """Yield every object once."""
+    objects, sha256 = bundle.below("objects"), len(bundle.manifest.record) != _SHA1
+    yield from (git_object.read(data, name) for name, data in objects.items())
+    seen = set(objects)
+    for data in (*bundle.below("record").values(), *bundle.below("rules").values()):
+        blob = GitObject("blob", data)
+        if (name := blob.name(sha256=sha256)) not in seen:
+            seen.add(name)
+            yield blob
 
 
 def _check_contents(bundle: Bundle, clone: Clone, record: Record) -> None:
@@ -64,10 +67,11 @@ def _check_contents(bundle: Bundle, clone: Clone, record: Record) -> None:
         raise SchemaError(
             f"the bundle is not whole: {error.message}", hint="export it again with `agent-pipeline bundle export`"
         ) from error
-    here = {name: data for name, data in bundle.contents.items() if not name.startswith(_LOG)}
-    if here != wanted:
-        odd = sorted(name for name in here.keys() | wanted.keys() if here.get(name) != wanted.get(name))
+    here = {name for name in bundle.contents if not name.startswith(_LOG)}
+    odd = {name for name in here & wanted.objects.keys() if bundle.contents[name] != wanted.read(name)}
+    odd |= here ^ wanted.objects.keys()
+    if odd:
         raise SchemaError(
-            f"the bundle does not hold exactly what its commits need: {', '.join(odd[:5])}",
+            f"the bundle does not hold exactly what its commits need: {', '.join(sorted(odd)[:5])}",
             hint="something was put in, taken out or renamed; refuse it",
         )

@@ -61,11 +61,10 @@ def verify(out: Output, file: Path, *, root: str | None) -> int:
     Without --root, AGENT_PIPELINE_ROOT or your own pins say which one. All is said as of the bundle's newest log entry:
     what nobody can tell offline is skipped, with the reason.
     """
-    data = files.read(file)
-    with opened(data) as one:
+    with opened(files.read(file)) as one:
         pin, anchor = pinning.find(one, root, configuration.load())
         proven = prove(one, pin, anchor, clock.now())
-    document = _document(proven) | {"file": str(file), "sha256": strict.sha256(data)}
+    document = _document(proven) | {"file": str(file), "sha256": one.bundle.sha256}
     out.finish(document, lambda: _told(document))
     return _CODES[proven.decision.verdict]
 
@@ -77,11 +76,10 @@ def import_(out: Output, file: Path, *, push: bool) -> None:
 
     Nothing moves but the request's own record, and that only forward. A record that is here already stays.
     """
-    data = files.read(file)
     desk = desks.here(out, push=push)
-    with opened(data) as one:
+    with opened(files.read(file)) as one:
         done = take(desk, one, clock.now())
-    document = _document(done.proven) | {"file": str(file), "sha256": strict.sha256(data)}
+    document = _document(done.proven) | {"file": str(file), "sha256": one.bundle.sha256}
     document |= {"imported": done.old != done.new, "old": done.old, "new": done.new}
     words = "imported" if done.old != done.new else "was here already"
     then = f"next: agent-pipeline show {document['id']}"

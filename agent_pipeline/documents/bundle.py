@@ -61,10 +61,11 @@ class BundleManifest(Document):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that is whole: `contents` by name are exactly those of the manifest."""
+    """A bundle that is whole: `contents` by name are exactly those of the manifest; `sha256` is the whole file's."""
 
     manifest: BundleManifest
     contents: Mapping[str, bytes]
+    sha256: str
 
     def below(self, folder: str) -> dict[str, bytes]:
         """Return the contents below `folder` by the rest of their names, in order."""
@@ -119,7 +120,7 @@ def read(data: bytes) -> Bundle:
         if strict.sha256(part) != content.sha256:
             raise SchemaError(f"`{content.name}` in the bundle is not what its manifest says", hint=_AGAIN)
         contents[content.name] = part
-    return Bundle(manifest, contents)
+    return Bundle(manifest, contents, strict.sha256(data))
 
 
 def _manifest(head: bytes, digest: str, size: int) -> BundleManifest:

@@ -9,7 +9,7 @@ the size follows the change, not the repository.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,7 +44,7 @@ class Heads:
     merge: str | None = None
 
 
-def collect(clone: Clone, heads: Heads) -> dict[str, bytes]:
+def collect(clone: Clone, heads: Heads) -> Contents:
     """Return a bundle's contents by name: `record/...`, `rules/...`, and all other objects as `objects/<name>`.
 
     Raises `GitError` when an object is missing, `SchemaError` when it is more than a bundle holds.
@@ -58,20 +58,43 @@ def collect(clone: Clone, heads: Heads) -> dict[str, bytes]:
     if heads.merge is not None:  # it was decided by the rules that its first parent has
         for base in clone.parents(heads.merge)[:1]:
             _rules(found, base, None)
-    return found.contents()
+    told = frozenset(found.named.values())
+    return Contents(clone, found.named | {f"objects/{oid}": oid for oid in found.objects if oid not in told})
 
 
-def record_objects(clone: Clone, record: Record) -> list[GitObject]:
-    """Return the objects of a record and its carriers, and of their bases only the touched directories."""
+def record_objects(clone: Clone, record: Record) -> Iterator[GitObject]:
+    """Yield the objects of a record and its carriers, and of their bases only the touched directories."""
     found = _Collection(clone)
     _record(found, record)
-    return list(found.objects.values())
+    return (read(clone, oid) for oid in found.objects)
+
+
+def read(clone: Clone, oid: str) -> GitObject:
+    """Return an object. Raises `GitError` when it is missing or damaged."""
+    try:
+        kind, data = clone.objects.odb.read(oid)
+        return GitObject(_KINDS[ObjectType(kind)], data)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise GitError(f"object {oid} cannot be read: {error}", hint="see `git fsck`") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The contents of a bundle: the object behind each name, read when it is asked for."""
+
+    clone: Clone
+    objects: Mapping[str, str]
+
+    def read(self, name: str) -> bytes:
+        """Return the content called `name`. Raises `GitError`."""
+        found = read(self.clone, self.objects[name])
+        return found.to_bytes() if name.startswith("objects/") else found.content
 
 
 @dataclass(slots=True)
 class _Collection:
     clone: Clone
-    objects: dict[str, GitObject] = field(default_factory=dict)
+    objects: dict[str, None] = field(default_factory=dict)  # a set that keeps its order
     named: dict[str, str] = field(default_factory=dict)
     unfolded: set[str] = field(default_factory=set)
     room: int = bundle.MAX_BYTES
@@ -86,22 +109,13 @@ class _Collection:
                 f"this is more than a bundle holds: object {oid[:12]} does not fit any more",
                 hint=f"at most {bundle.MAX_CONTENTS} objects, each {bundle.MAX_CONTENT} bytes, all {bundle.MAX_BYTES}",
             )
-        try:
-            kind, data = self.clone.objects.odb.read(oid)
-            self.objects[oid] = GitObject(_KINDS[ObjectType(kind)], data)
-        except (KeyError, ValueError, pygit2.GitError) as error:
-            raise GitError(f"object {oid} cannot be read: {error}", hint="see `git fsck`") from error
+        self.objects[oid] = None
 
     def name(self, name: str, oid: str) -> None:
         """Take a file's content along under a name that says what it is, where a bundle may hold such a name."""
         self.add(oid)
         if _PLAIN.fullmatch(name.partition("/")[2]):
             self.named[name] = oid
-
-    def contents(self) -> dict[str, bytes]:
-        files = {name: self.objects[oid].content for name, oid in self.named.items()}
-        told = frozenset(self.named.values())
-        return files | {f"objects/{oid}": one.to_bytes() for oid, one in self.objects.items() if oid not in told}
 
 
 def _record(found: _Collection, record: Record) -> None:

@@ -64,8 +64,8 @@ def _ask(where: Clone | Path, hint: str, *args: str, stdin: bytes = b"", ok: Seq
 
 
 def pack(objects: Iterable[GitObject]) -> bytes:
-    """Return a pack (gitformat-pack(5), version 2) of whole objects, each once."""
-    body = []
+    """Return a pack (gitformat-pack(5), version 2) of whole objects, each once, stored and not compressed."""
+    parts = [b""]  # the pack's own header, when they are counted
     for one in objects:
         size = len(one.content)
         head = bytearray([_TYPES[one.kind] << 4 | size & 15])
@@ -74,6 +74,9 @@ def pack(objects: Iterable[GitObject]) -> bytes:
             head[-1] |= 0x80
             head.append(size & 0x7F)
             size >>= 7
-        body += [bytes(head), zlib.compress(one.content, 1)]
-    data = b"".join([b"PACK", (2).to_bytes(4, "big"), (len(body) // 2).to_bytes(4, "big"), *body])
-    return data + hashlib.sha1(data, usedforsecurity=False).digest()
+        parts += [bytes(head), zlib.compress(one.content, 0)]
+    parts[0] = b"PACK" + (2).to_bytes(4, "big") + (len(parts) // 2).to_bytes(4, "big")
+    digest = hashlib.sha1(usedforsecurity=False)
+    for part in parts:
+        digest.update(part)
+    return b"".join([*parts, digest.digest()])

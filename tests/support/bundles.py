@@ -18,6 +18,8 @@ from agent_pipeline.documents import bundle
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.bundle import BundleManifest
 from agent_pipeline.documents.verification import FAILED, Verification
+from agent_pipeline.repository.portable import Heads, collect
+from agent_pipeline.repository.records import Record
 
 Contents = dict[str, bytes]
 
@@ -56,6 +58,16 @@ def changed(data: bytes, change: Callable[[Contents], object], **manifest: Any) 
     contents = dict(read.contents)
     change(contents)
     return bundle.write(replace(read.manifest, **manifest), contents)
+
+
+def forged(made: Carried, data: bytes, **manifest: Any) -> bytes:
+    """A bundle like `data` of other commits in the same repository, all of it as if it had been exported."""
+    old = bundle.read(data)
+    said = replace(old.manifest, **manifest)
+    heads = Heads(Record(said.request, said.record, made.clone), said.rules, said.staged, said.merge)
+    found = collect(made.clone, heads)
+    logs = {name: one for name, one in old.contents.items() if name.startswith("log/")}
+    return bundle.write(said, {name: found.read(name) for name in found.objects} | logs)
 
 
 def manifest_of(data: bytes) -> BundleManifest:
