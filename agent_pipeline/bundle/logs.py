@@ -10,6 +10,7 @@ from agent_pipeline.documents import log_proof
 from agent_pipeline.documents.bundle import Bundle
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.log_proof import LogProof
+from agent_pipeline.errors import SchemaError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.verify.log import check_proof
 
@@ -33,4 +34,10 @@ def read(desk: Desk, request: str) -> Told:
 
 def carried(bundle: Bundle) -> LogProof:
     """Return what the log says by a bundle, as the verifier wants it. Raises `SchemaError` when it brings no proof."""
-    return LogProof.from_json(bundle.contents.get(_NAME, b""), max_bytes=log_proof.MAX_BYTES)
+    data = bundle.contents.get(_NAME)
+    if data is None:
+        raise SchemaError(f"the bundle has no {_NAME}", hint="export it again with `agent-pipeline bundle export`")
+    proof = LogProof.from_json(data, max_bytes=log_proof.MAX_BYTES)
+    if proof.to_json() != data:
+        raise SchemaError(f"{_NAME} in the bundle is not in canonical form", hint="refuse it")
+    return proof
