@@ -48,10 +48,10 @@ def last_used(tree: Path) -> datetime:
 
 def mounted(tree: Path) -> bool:
     """Whether some process that we can see has the tree mounted, as bubblewrap's sandboxes do."""
-    word = f"/{tree.name}/"
     for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
         try:
-            if any(word in line for line in mounts.read_text(errors="surrogateescape").splitlines()):
+            lines = mounts.read_text(errors="surrogateescape").splitlines()
+            if any(tree.name in line.split(" ")[3].split("/") for line in lines):  # the mounted directory (proc(5))
                 return True
         except OSError:
             continue  # it ended, or is another user's

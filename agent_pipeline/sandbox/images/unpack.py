@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -37,23 +38,28 @@ def rootfs(config: Config, image: Image) -> Path:
                 elif not _is_whole(target):
                     _again(image, target)
                 eviction.evict(config, target)
-        os.utime(seal.path_of(target))  # when it was last used
+        with contextlib.suppress(PermissionError):  # another user's, who shares it: read, and sealed by its owner
+            os.utime(seal.path_of(target))  # when it was last used
     return target
 
 
 def _is_whole(target: Path) -> bool:
-    """Whether the tree is there with the seal that it got."""
+    """Whether the tree is there, our own or root's, with the seal that it got from its owner."""
     try:
-        return stat.S_ISDIR(target.lstat().st_mode) and seal.read(target) == seal.compute(target)
+        info = target.lstat()
+        ours = stat.S_ISDIR(info.st_mode) and info.st_uid in (0, os.geteuid())
+        return ours and seal.read(target) == seal.compute(target)
     except FileNotFoundError:
         return False
 
 
 def _again(image: Image, target: Path) -> None:
     """Seal a tree anew that has another seal and the right bytes. Raises `SandboxError` when it has not."""
-    if not stat.S_ISDIR(target.lstat().st_mode):
+    info = target.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid not in (0, os.geteuid()):
         raise SandboxError(
-            f"the unpacked image is no directory: {target}", hint="find out who put it there, and remove it"
+            f"the unpacked image is no directory of yours or root's: {target}",
+            hint="find out who put it there, and remove it",
         )
     seal.check(target, image)
     seal.write(target)

@@ -116,7 +116,7 @@ def test_a_link_in_place_of_the_tree_is_refused(config: Config, image: Image) ->
     root.chmod(0o755)
     root.rename(root.with_name("moved"))
     root.symlink_to(root.with_name("moved"))
-    with pytest.raises(SandboxError, match="is no directory"):
+    with pytest.raises(SandboxError, match="is no directory of yours"):
         unpack.rootfs(config, image)
 
 
@@ -191,3 +191,16 @@ def test_the_tree_of_an_image_that_is_gone_goes_and_one_that_is_mounted_stays(co
         holder.stdout.close()
     unpack.rootfs(config, images.add(store, UPPER))
     assert not trees[1].is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to give something to somebody else")
+def test_a_tree_or_a_seal_of_somebody_else_is_not_believed(config: Config, image: Image) -> None:
+    root = unpack.rootfs(config, image)
+    os.chown(seal.path_of(root), 12345, 12345)
+    assert seal.read(root) is None
+    assert unpack.rootfs(config, image) == root  # read, and sealed anew
+    assert seal.path_of(root).stat().st_uid == 0
+    for path in (root, seal.path_of(root)):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(SandboxError, match="no directory of yours or root's"):
+        unpack.rootfs(config, image)
