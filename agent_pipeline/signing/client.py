@@ -25,6 +25,7 @@ MAX_PAYLOAD: Final = (MAX_BYTES - 2048) // 4 * 3
 SOCKET: Final = "SSH_AUTH_SOCK"
 
 _typed: dict[Source, int] = {}  # boxes for what was typed, by the key that it opens
+_known: dict[Source, Key] = {}  # public halves that had to be asked for; a file has its own beside it
 _refused: dict[Source, WrongPinError] = {}  # tokens that did not take a PIN: this command does not try it again
 
 
@@ -52,7 +53,7 @@ class Signer:
         Raises `UsageError` now for a key file that others can read, rather than after an agent has run.
         """
         if self._public is None:
-            self._public = self._beside()
+            self._public = _known.get(self._source) or self._beside()
         if self._public is None:
             self.sign(())
         assert self._public is not None  # noqa: S101 - `sign` learns it
@@ -79,14 +80,13 @@ class Signer:
         answer = _asked(self._source, [job.to_plain() for job in jobs])
         public = from_plain(Key, answer["public"])
         if self._public is not None and self._public.keyid != public.keyid:
-            raise UsageError(
-                f"{self.name}.pub is not the public half of {self.name}",
-                hint=f"make it again: ssh-keygen -y -f {self.name} > {self.name}.pub",
-            )
+            raise _mismatch(self._source)
         signatures = [base64.b64decode(text, validate=True) for text in answer["signatures"]]
         for job, signature in zip(jobs, signatures, strict=True):
             keys.check_signature(public, job.message(), signature, "what the signing process returned")
         self._public = public
+        if self._source.store != sources.FILE:
+            _known[self._source] = public
         return signatures
 
     def envelope(self, payload_type: str, payload: bytes) -> Envelope:
@@ -104,6 +104,13 @@ class Signer:
         """Return the armored SSH signature of a commit, as Git keeps it in the commit's header."""
         (signature,) = self.sign((SshJob(draft),))
         return sshsig.armor(signature, self.public())
+
+
+def _mismatch(source: Source) -> UsageError:
+    if source.store == sources.FILE:
+        mend = f"make it again: ssh-keygen -y -f {source.at} > {source.at}.pub"
+        return UsageError(f"{source.at}.pub is not the public half of {source.at}", hint=mend)
+    return UsageError(f"{source.name} was another key a moment ago", hint="look with `agent-pipeline keys list`")
 
 
 def _asked(source: Source, jobs: list[dict[str, Any]]) -> dict[str, Any]:

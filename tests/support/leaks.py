@@ -92,7 +92,7 @@ def watching(pid: int, wanted: tuple[bytes, ...], begun: str) -> Iterator[Watch]
                     watch.seen.add(shown.replace(b"\0", b" ").decode("utf-8", "replace")[:200])
                     if in_bytes(shown + b"\0" + environment, wanted):
                         watch.leaks.add(f"{process}: {shown[:200]!r}")
-            over.wait(0.005)
+            over.wait(0.02)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -110,3 +110,26 @@ def test_keys_list_shows_every_store(desk: Desk, token: Token, tmp_path: Path) -
     gone = desk.run("keys", "list", **places)
     assert gone.code == 0
     assert "note: no ssh-agent answers" in gone.err
+
+
+def test_the_whole_way_with_a_key_that_nobody_can_read(desk: Desk, token: Token) -> None:
+    """Set up, asked, run and landed by one person whose key, on P-256, never leaves the token; Git agrees."""
+    for file in ("keys/default", "keys/default.pub", "pins.json"):
+        (desk.config / file).unlink()
+    desk.person.git("rm", "-q", "-r", ".agent-pipeline")
+    desk.person.git("commit", "-q", "-m", "No rules yet")
+    here = {"AGENT_PIPELINE_KEY": token.uri("p256"), "SOFTHSM2_CONF": str(token.folder / "softhsm2.conf")}
+    assert desk.run("init", **here).code == 0
+    asked = desk.request(**here)
+    assert asked.code == 0, str(asked)
+    landed = desk.run("land", asked.document["id"], **here)
+    assert landed.code == 0, str(landed)
+    (shown,) = desk.run("keys", "list", **here).document["keys"][:1]
+    assert (shown["scheme"], shown["remark"]) == ("ecdsa-sha2-nistp256", "in force")
+    (person,) = desk.run("trust", "show", **here).document["people"]
+    assert shown["fingerprint"] in str(person)
+    judged = subprocess.run(
+        ["git", "-c", "gpg.ssh.allowedSignersFile=/dev/null", "verify-commit", "main"],
+        cwd=desk.clone, env=desk.person.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f'Good "git" signature with ECDSA key {shown["fingerprint"]}' in judged.stderr

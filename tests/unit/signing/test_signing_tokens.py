@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,3 +171,17 @@ def test_no_pin_in_an_error(token: Token) -> None:
         f"wrong-{secret}", ""
     )
     by_hand(token)
+
+
+def test_without_the_extra_the_error_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['pkcs11'] = None\n"
+        "from agent_pipeline.errors import UsageError\n"
+        "from agent_pipeline.signing import stores\n"
+        "try:\n stores.tokens()\n"
+        "except UsageError as error:\n print(error.message, error.hint)\n"
+    )
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    said = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout
+    assert "not installed" in said
+    assert "pip install 'agent-pipeline[pkcs11]'" in said
