@@ -65,7 +65,7 @@ def _note_what_was_taken_back(desk: Desk, role: str) -> None:
                 marks.note(desk, hand, mark, clock.now())
                 desk.tell(f"log: {record.id} was {mark.event}: {mark.detail}")
         except SchemaError:
-            continue  # nothing of it can land; what is wrong with it is said when its turn comes
+            continue  # no step of it can be read; what is wrong with it is said when its turn comes
         except Exception as error:  # noqa: BLE001 - as in `_named`
             desk.tell(f"{record.id}: not looked through: {_why(error)}")
 

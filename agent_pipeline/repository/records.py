@@ -9,7 +9,7 @@ counts before it is verified, and everything is bounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -84,6 +84,15 @@ class Record:
             raise SchemaError(f"the record of {self.id} has more than {MAX_ENVELOPES} envelopes below {prefix}")
         found = {path.removeprefix(prefix): self._envelope(path) for path in paths}
         return {name: data for name, data in found.items() if data is not None}
+
+    def each_envelope(self, prefix: str, most: int) -> Iterator[bytes]:
+        """Yield every envelope of at most `most` bytes below `prefix`, one at a time, however many there are."""
+        for path in self.files():
+            if path.startswith(prefix) and path.endswith(".dsse.json"):
+                size = self.clone.file_size(self.tip, path)
+                data = self.read(path) if size is not None and size <= most else None
+                if data is not None:
+                    yield data
 
     def _envelope(self, path: str) -> bytes | None:
         size = self.clone.file_size(self.tip, path)

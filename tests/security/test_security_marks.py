@@ -184,6 +184,34 @@ def test_a_rejection_stays_when_it_is_taken_out_of_the_record(at: At) -> None:
     assert team.shown().document["state"] == "rejected"
 
 
+FLOODS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another proposal of junk": lambda files: files.update(
+        {"2": {"proposal.json": b"{}", "attestations": {f"x.{n:016x}.dsse.json": b"{}" for n in range(600)}}}
+    ),
+    "no request": lambda files: files.update({"request.dsse.json": b"{}"}),
+}
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_a_rejection_is_logged_whatever_is_put_around_it(at: At, what: str) -> None:
+    """Flood the record, wait until CI has looked, take the flood and the rejection away: the log has it."""
+    team = at("approved")
+    approved = team.mallory.ref(REQUESTS + team.id)
+    team.rosa.yes("review", "reject", team.id, "--reason", "on second thoughts, no")
+    team.mallory.fetch()
+    files = team.mallory.files(REQUESTS + team.id)
+    FLOODS[what](files)
+    flooded = team.mallory.commit(team.mallory.tree(files), team.mallory.ref(REQUESTS + team.id))
+    team.mallory.push(REQUESTS + team.id, flooded)
+    assert "on second thoughts" in team.ci.run("ci", "run", "--json").err
+    team.mallory.push(REQUESTS + team.id, approved)
+    tip = team.tip()
+    code, rows = team.ci_merge(team.id)
+    assert (code, rows[team.id]["merged"]) == (1, False)
+    assert "rejected by entry 1 of the log" in rows[team.id]["reason"]
+    assert team.tip() == tip
+
+
 def everything_refuses(team: Team, *words: str) -> None:
     for argv in (("ci", "run"), ("show", team.id)):
         refused(team.ci.run(*argv), *words)
