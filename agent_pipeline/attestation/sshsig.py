@@ -112,6 +112,11 @@ def verify(message: bytes, armored: str, key: Key, namespace: str = GIT) -> None
         signature = read(armored)
     except SchemaError as error:
         raise SignatureError(f"the SSH signature cannot be read: {error}") from error
+    check(message, signature, key, namespace)
+
+
+def check(message: bytes, signature: Signature, key: Key, namespace: str = GIT) -> None:
+    """Raise `SignatureError` unless `signature`, which was read before, is as `verify` says."""
     if signature.key.keyid != key.keyid:
         raise SignatureError(f"the SSH signature is by key {signature.key.keyid[:8]}, not {key.keyid[:8]}")
     if signature.namespace != namespace:

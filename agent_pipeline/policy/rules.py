@@ -8,15 +8,17 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from warnings import catch_warnings, simplefilter
-
-import pathspec
 
 from agent_pipeline.documents import paths
 from agent_pipeline.documents.policy import Globs, Policy
 from agent_pipeline.documents.proposal import PUT, Change
 from agent_pipeline.documents.request import Limits, Request
 from agent_pipeline.errors import PolicyError
+
+if TYPE_CHECKING:
+    import pathspec
 
 # Whatever a policy says: no proposal changes the rules by which it is judged, nor Git's own files.
 ALWAYS_DENIED = (
@@ -32,6 +34,8 @@ MAX_STARS, MAX_DEEP, MAX_WILD = 3, 2, 4
 
 @lru_cache(maxsize=64)
 def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
+    import pathspec  # noqa: PLC0415 - 10 ms, when the first path is judged
+
     for pattern in patterns:
         _check_bounded(pattern)
     try:
