@@ -22,6 +22,7 @@ WHERE = {
         ),
         "verifying",
     ),
+    **dict.fromkeys(("log-append", "log-append-growth", "log-prove", "log-continues", "log-decide"), "logs"),
     **dict.fromkeys(("swerex-start", "swerex-command"), "against_swerex"),
 }
 

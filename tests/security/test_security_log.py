@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -316,4 +317,16 @@ def test_the_stop_cord_holds_for_everybody_and_says_who_pulled_it(at: At) -> Non
     assert team.shown().document["stopped"] is None
     code, rows = team.ci_merge(team.id)
     assert (code, rows[team.id]["merged"]) == (0, True), rows
+    assert audited(team, 0) == []
+
+
+def test_of_two_who_append_at_once_one_wins_and_the_other_builds_on_it(at: At) -> None:
+    team = at("staged")
+    people = [team.ci, team.alice]
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda person: person.run("stop", "--all", "--json"), people))
+    codes = sorted(one.code for one in done)
+    assert codes in ([0, 1], [0, 0]), [str(one) for one in done]
+    events = [row["event"] for row in team.rosa.yes("audit", "tail")["entries"]]
+    assert events == ["admitted", *["stopped"] * codes.count(0)]
     assert audited(team, 0) == []
