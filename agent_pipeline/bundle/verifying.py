@@ -17,6 +17,7 @@ from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.verification import Verification
@@ -74,6 +75,11 @@ def prove(opened: Opened, pin: str, anchor: Callable[[TrustRoot], Anchor], now: 
     said = opened.bundle.manifest
     dossier = _dossier(opened)
     root = load_root(trust_files.versions(opened.clone, said.rules), pin=pin, now=_NEVER_EXPIRED)
+    if (said.repository, said.branch) != (root.repository, root.branch):
+        raise SchemaError(
+            f"the bundle says that it is from {visible(said.repository)}, its trust root is that of {root.repository}",
+            hint="somebody changed it; get it again",
+        )
     here = anchor(root)
     inputs = _inputs(opened, dossier, root, here, now)
     merged = offline.merged_by(inputs)

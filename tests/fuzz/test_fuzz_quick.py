@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 HERE = Path(__file__).parent
 EXAMPLES = {
     "harvest": 10,
+    "bundle-opened": 10,
     "archive": 20,
     "provenance": 30,
     "request": 30,

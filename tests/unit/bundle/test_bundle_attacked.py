@@ -85,7 +85,8 @@ def test_the_manifest_cannot_point_elsewhere(at: At) -> None:
     shared = at("merged")
     said = manifest_of(shared.data)
     for more in (
-        {"request": "a" * 16}, {"number": 2}, {"merge": None}, {"staged": None}, {"record": said.rules},
+        {"request": "a" * 16}, {"number": 2}, {"repository": ELSEWHERE}, {"branch": "refs/heads/other"},
+        {"merge": None}, {"staged": None}, {"record": said.rules},
         {"rules": said.record}, {"merge": said.staged}, {"staged": said.merge}, {"merge": said.record},
     ):  # fmt: skip
         try:
