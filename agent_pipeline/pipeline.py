@@ -145,7 +145,12 @@ def _act(
             raise SandboxError(
                 f"the project cannot be set up in the sandbox: {problem}", hint="mend the policy's `setup`"
             )
-        job = _job(desk, request, played, kept, lambda: changed_paths(collect(desk.clone, workspace, policy)))
+
+        def changed() -> tuple[str, ...]:
+            sandbox.sync()
+            return changed_paths(collect(desk.clone, workspace, policy))
+
+        job = _job(desk, request, played, kept, changed)
         return run(job, sandbox), sandbox.facts
 
 

@@ -224,6 +224,7 @@ def expected(spec: Spec, env: Mapping[str, str]) -> posture.Expected:
         kernel={"/proc": frozenset({"nosuid", "nodev", "noexec"}), "/dev/pts": hidden | {"noexec"}}
         | dict.fromkeys(devices, hidden),
         limits=layout.limits(spec),
+        masked=layout.masked(),
     )
 
 

@@ -124,6 +124,12 @@ class Sandbox(Protocol):
     def listing(self, path: str) -> tuple[str, ...]:
         """Return the names in a directory, sorted, folders with a trailing `/`. Raises as `read`."""
 
+    def sync(self) -> None:
+        """Bring the host's directory up to what the workspace has now, for an engine that does not share it.
+
+        Closing does so too. Raises `SandboxError`.
+        """
+
     def terminal(self, argv: Sequence[str], screen: Screen, *, env: Mapping[str, str] | None = None) -> int:
         """Run `argv` in the workspace on a terminal made in the sandbox, shown on `screen`; return its exit code.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -79,9 +79,13 @@ def group() -> int:
     return UID if is_root() else os.getegid()
 
 
-def masked() -> tuple[str, ...]:
-    """Return what must be masked in /proc on this kernel, which the sandbox shares."""
-    return tuple(where for where in MASKED if where.startswith("/proc/") and Path(where).exists())
+def masked(names: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return what must be masked in /proc: this kernel's, which the sandbox shares, or one whose /proc has `names`."""
+    possible = tuple(where for where in MASKED if where.startswith("/proc/"))
+    if names is None:
+        return tuple(where for where in possible if Path(where).exists())
+    there = {f"/proc/{name.rstrip('/')}" for name in names}
+    return tuple(where for where in possible if where in there)
 
 
 def disk_is_bounded(workspace: Path, disk_mb: int) -> bool:

@@ -22,7 +22,6 @@ from typing import Final
 import rfc8785
 
 from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import layout
 from agent_pipeline.sandbox.contract import WORKSPACE
 
 _FREE: Final = frozenset({"environment", "devices", "mounts", "routes6"})  # judged by rules, not by one right value
@@ -42,7 +41,7 @@ class Expected:
 
     `writable` are the mounts that may be written to, each with the options it must have at least; every other mount
     must be read-only, or be one of `kernel`, whose files the kernel itself guards. `environment` are the names of all
-    variables. `private` are the namespaces that must not be the host's.
+    variables. `private` are the namespaces that must not be the host's, `masked` what must be covered.
     """
 
     uid: int
@@ -54,6 +53,11 @@ class Expected:
     writable: Mapping[str, frozenset[str]]
     kernel: Mapping[str, frozenset[str]]
     limits: Mapping[str, str]
+    masked: tuple[str, ...]
+
+
+class ElsewhereError(SandboxError):
+    """The engine does not see this host's files: no directory of ours can be the sandbox's workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def _mount(line: str, expected: Expected) -> list[str]:
 
 def _required_mounts(normal: Mapping[str, str], expected: Expected) -> list[str]:
     there = {line.split(" ")[0] for line in normal.get("mounts", "").splitlines()}
-    needed = {"/", *expected.writable, *layout.masked()}
+    needed = {"/", *expected.writable, *expected.masked}
     return [f"{where} is not a mount of its own" for where in sorted(needed - there)]
 
 
@@ -184,7 +188,7 @@ class OwnerProbe:
             found = os.lstat(self._path)
             self._path.unlink()
         except OSError as error:
-            raise SandboxError(
+            raise ElsewhereError(
                 "what the sandbox writes to /workspace does not arrive in the directory on this host",
                 hint="the engine must run on this host and see the same file system",
             ) from error

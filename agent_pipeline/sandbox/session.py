@@ -42,9 +42,19 @@ class Session:
     One request at a time. After an interrupt or a breach of the protocol every further request is refused.
     """
 
-    def __init__(self, link: Link, facts: SandboxFacts, env: Mapping[str, str], end: Callable[[], str | None]) -> None:
-        """Take over `link`. `env` is what commands get; `end` kills, cleans up and says why it had ended."""
-        self.facts = facts
+    def __init__(
+        self,
+        link: Link,
+        facts: SandboxFacts,
+        env: Mapping[str, str],
+        end: Callable[[], str | None],
+        fetch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take over `link`. `env` is what commands get; `end` kills, cleans up and says why it had ended.
+
+        `fetch` brings the workspace to the host, where it is not there anyway.
+        """
+        self.facts, self._fetch = facts, fetch
         self._link, self._env, self._end = link, dict(env), end
         self._lock, self._over = threading.Lock(), False
         self._closing = threading.Lock()
@@ -138,6 +148,13 @@ class Session:
         answer = self._ask(frames.LIST, [frames.argument(path)], limit=frames.NAMES_LIMIT + _FRAMING, seconds=_FILES)
         with self._trusting():
             return frames.names(frames.expect(answer, frames.NAMES, path))
+
+    def sync(self) -> None:
+        """As the contract says. Between two requests: nothing of the workload runs."""
+        with self._lock:
+            if self._over:
+                raise SandboxError("the sandbox is gone", hint="start again: a sandbox is used for one run only")
+            self._fetch()
 
     def close(self) -> None:
         """Hang up, kill and remove everything. Idempotent, bounded in time."""

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from agent_pipeline.errors import AgentPipelineError
-from agent_pipeline.sandbox import cgroups, docker, intents
+from agent_pipeline.sandbox import cgroups, container, intents
 
 
 def sweep(runs: Path) -> tuple[str, ...]:
     """Remove what dead owners of `runs` left, with either engine; return the names. Raises `SandboxError`."""
-    return intents.sweep(runs, {"group": cgroups.remove, "container": docker.remove})
+    return intents.sweep(runs, {"group": cgroups.remove, "container": container.remove})
 
 
 def main() -> int:

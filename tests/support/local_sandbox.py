@@ -52,6 +52,9 @@ class LocalSandbox:
         code = None if done.timed_out else done.code
         return CommandResult(code, done.stdout, done.truncated, done.timed_out, clock.monotonic() - started)
 
+    def sync(self) -> None:
+        self._alive()
+
     def read(self, path: str, limit: int = FILE_LIMIT) -> bytes:
         target = self._place(path)
         if target.is_dir():

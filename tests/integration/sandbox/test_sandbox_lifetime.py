@@ -13,7 +13,8 @@ import pytest
 
 from agent_pipeline import clock, process
 from agent_pipeline.config import Config
-from agent_pipeline.sandbox import cgroups, docker, engines
+from agent_pipeline.sandbox import cgroups, engines
+from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
 from agent_pipeline.sandbox.images import docker_load, unpack
 
@@ -23,6 +24,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from agent_pipeline import config
+from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox import engines
 from agent_pipeline.sandbox.contract import Bounds, Image, Spec
 engine, name, identity, folder, workspace, run = sys.argv[1:]
@@ -209,12 +211,12 @@ def test_a_start_that_fails_leaves_nothing(engine: Engine, spec: Spec, config: C
 
 
 def test_a_container_that_the_engine_makes_for_the_dead_is_removed_too(image: Image) -> None:
-    sdk = docker._connect(30)
+    sdk = container_of.connect(30)
     name = f"agent-pipeline-test-{os.urandom(4).hex()}"
     configuration = {"Image": docker_load.ensure(sdk, image), "Cmd": ["true"]}
     late = threading.Timer(0.7, sdk.api.create_container_from_config, (configuration, name))
     late.start()
-    docker.remove(name)
+    container_of.remove(name)
     late.join()
-    assert not docker._there(sdk, name)
+    assert not container_of.there(sdk, name)
     sdk.close()

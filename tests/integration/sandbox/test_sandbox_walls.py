@@ -14,6 +14,7 @@ from agent_pipeline import process
 from agent_pipeline.config import Config
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox import bubblewrap, cgroups, docker, engines, layout, posture, seccomp, session
+from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox.cell import Cell
 from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
 from agent_pipeline.sandbox.images import docker_load, unpack
@@ -230,8 +231,8 @@ WEAKER_CONTAINERS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("weakness", WEAKER_CONTAINERS)
 def test_a_weaker_container_runs_nothing(spec: Spec, weakness: str) -> None:
-    sdk = docker._connect(30)
-    container = docker.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
+    sdk = container_of.connect(30)
+    container = container_of.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
     configuration = docker._configuration(sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image))
     WEAKER_CONTAINERS[weakness](configuration)
     try:

@@ -18,6 +18,7 @@ from agent_pipeline import clock
 from agent_pipeline.config import Config
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox import bubblewrap, docker, frames, layout, session
+from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox.cell import Cell as Launched
 from agent_pipeline.sandbox.contract import Image, Spec
 from agent_pipeline.sandbox.images import docker_load, unpack
@@ -243,16 +244,16 @@ def test_a_hostile_pid_1_is_found_out_in_bounded_time_and_memory(
     assert peak < 32 << 20
 
 
-def _greeted(one: Launched | docker.Container) -> dict[str, str]:
+def _greeted(one: Launched | container_of.Container) -> dict[str, str]:
     return session.greet(one.link, seconds=20, processes=None, timeout=2)
 
 
-def _contain(engine: str, program: list[str], config: Config, spec: Spec) -> Launched | docker.Container:
+def _contain(engine: str, program: list[str], config: Config, spec: Spec) -> Launched | container_of.Container:
     if engine == "bubblewrap":
         arguments = bubblewrap.arguments(unpack.rootfs(config, spec.image), spec, layout.environment(spec.image))
         return Launched(["bwrap", *arguments[: arguments.index("--", -6)], "--", *program], spec, None)
-    sdk = docker._connect(30)
-    container = docker.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
+    sdk = container_of.connect(30)
+    container = container_of.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
     configuration = docker._configuration(sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image))
     configuration["Entrypoint"] = program
     container.start(configuration)

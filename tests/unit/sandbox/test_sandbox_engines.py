@@ -38,7 +38,12 @@ def test_an_engine_that_does_not_answer_is_no_engine(config: Config, monkeypatch
 
 
 def test_an_engine_on_another_host_is_no_engine_here(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    for address in ("tcp://127.0.0.1:9", "ssh://nobody@127.0.0.1"):
+    for address in (
+        "tcp://192.0.2.1:2375",
+        "https://127.0.0.1:9",
+        "ssh://nobody@127.0.0.1",
+        "tcp://127.0.0.1.example.org:9",
+    ):
         monkeypatch.setenv("DOCKER_HOST", address)
         reason = engines.engine("docker", config).available()
         assert reason is not None

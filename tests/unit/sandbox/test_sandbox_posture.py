@@ -19,6 +19,7 @@ EXPECTED = posture.Expected(
     writable={"/tmp": CLOSED | {"size=1024k"}, "/workspace": CLOSED},
     kernel={"/proc": frozenset({"nosuid", "nodev", "noexec"})},
     limits={"open files": "1 1"},
+    masked=layout.masked(),
 )
 MOUNTS = [
     "/ tmpfs ro,nosuid,nodev,relatime rw,uid=10001",
