@@ -15,18 +15,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from agent_pipeline import process
+from agent_pipeline import clock, process
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import AgentPipelineError, SandboxError
 from agent_pipeline.sandbox import cgroups, guard, intents, layout, posture, seccomp
 from agent_pipeline.sandbox.cell import Cell
-from agent_pipeline.sandbox.contract import UID, WORKSPACE, Spec
+from agent_pipeline.sandbox.contract import UID, WORKSPACE, Image, Spec
 from agent_pipeline.sandbox.session import Session, greet
 from agent_pipeline.sandbox.starting import to_its_end
 
 NAME: Final = "bubblewrap"
 _UNMAPPED: Final = "65534"  # what the kernel shows for a group that the namespace does not have
+_LOOK_AGAIN: Final = 60.0  # seconds
 _OLDEST: Final = (0, 8, 0)  # `--disable-userns`
 
 
@@ -39,6 +40,7 @@ class Bubblewrap:
     def __init__(self, config: Config) -> None:
         """Take the configuration; nothing is looked at yet."""
         self._config = config
+        self._looked: dict[str, tuple[float, Path]] = {}  # when and where each image's files were found whole
 
     @cached_property
     def _version(self) -> str:
@@ -108,9 +110,7 @@ class Bubblewrap:
         return to_its_end(lambda: self._start(spec), Session.close)
 
     def _start(self, spec: Spec) -> Session:
-        from agent_pipeline.sandbox.images import unpack  # noqa: PLC0415 - brings the archive code, only needed here
-
-        rootfs = unpack.rootfs(self._config, spec.image)
+        rootfs = self._unpacked(spec.image)
         for path in (rootfs, spec.workspace):
             reachable(path)
         missing = tuple(name for name in self.unenforced() if name != "disk")
@@ -126,6 +126,20 @@ class Bubblewrap:
             if isinstance(error, SandboxError) and reason:
                 raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
             raise
+
+    def _unpacked(self, image: Image) -> Path:
+        """Return the image's files, looked at when this engine first uses them and again once in a while.
+
+        Not at each start: that takes longer than all the rest of one, and who can change them can change us.
+        """
+        from agent_pipeline.sandbox.images import unpack  # noqa: PLC0415 - brings the archive code, only needed here
+
+        now = clock.monotonic()
+        seen, rootfs = self._looked.get(image.identity, (-_LOOK_AGAIN, None))
+        if rootfs is None or now - seen >= _LOOK_AGAIN or not rootfs.is_dir():
+            rootfs = unpack.rootfs(self._config, image)
+            self._looked[image.identity] = (now, rootfs)
+        return rootfs
 
     def _launch(self, command: list[str], spec: Spec) -> Cell:
         """Make the control group and launch `command` in it; from then on its guard removes the group."""

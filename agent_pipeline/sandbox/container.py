@@ -40,6 +40,13 @@ _NOT_HERE: Final = re.compile(
 Configured = Callable[[str, Mapping[str, Any]], dict[str, Any]]  # from a name and where the workspace is
 
 
+def bound(spec: Spec) -> dict[str, Any]:
+    """Return a host configuration's part that makes the workspace a directory of this host."""
+    from docker.types import Mount  # noqa: PLC0415 - 200 ms that the command line does not need
+
+    return {"mounts": [Mount(WORKSPACE, str(spec.workspace), type="bind", propagation="rprivate")]}
+
+
 class Container:
     """A container by its name, which is known before it exists: whatever happens, it can be removed."""
 
@@ -70,10 +77,7 @@ class Container:
 
     def begin(self, configured: Configured) -> None:
         """Start it on a bind mount of the workspace. Raises `ElsewhereError` when the engine does not see that."""
-        from docker.types import Mount  # noqa: PLC0415 - 200 ms that the command line does not need
-
-        bind = Mount(WORKSPACE, str(self.spec.workspace), type="bind", propagation="rprivate")
-        self.start(configured(self.name, {"mounts": [bind]}))
+        self.start(configured(self.name, bound(self.spec)))
 
     def masked(self) -> tuple[str, ...]:
         """Return what must be masked in its /proc."""

@@ -233,7 +233,9 @@ WEAKER_CONTAINERS: dict[str, Callable[[dict[str, Any]], None]] = {
 def test_a_weaker_container_runs_nothing(spec: Spec, weakness: str) -> None:
     sdk = container_of.connect(30)
     container = container_of.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
-    configuration = docker._configuration(sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image))
+    configuration = docker._configuration(
+        sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image), container_of.bound(spec)
+    )
     WEAKER_CONTAINERS[weakness](configuration)
     try:
         container.start(configuration)

@@ -254,7 +254,9 @@ def _contain(engine: str, program: list[str], config: Config, spec: Spec) -> Lau
         return Launched(["bwrap", *arguments[: arguments.index("--", -6)], "--", *program], spec, None)
     sdk = container_of.connect(30)
     container = container_of.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
-    configuration = docker._configuration(sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image))
+    configuration = docker._configuration(
+        sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image), container_of.bound(spec)
+    )
     configuration["Entrypoint"] = program
     container.start(configuration)
     return container
