@@ -163,3 +163,32 @@ def running_below(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from agent_pipeline import process
+from agent_pipeline.config import Config
+from agent_pipeline.errors import UnavailableError
+from agent_pipeline.sandbox.images import build, recipe
+small = Path(sys.argv[1])
+mounted = process.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", str(small)], env={"PATH": "/usr/bin:/bin"})
+assert mounted.ok, mounted.explain()
+try:
+    config = Config(small, small, small, None, None, None, None)
+    build.make(config, recipe.load("python"), None, lambda _: None)
+except UnavailableError as error:
+    print(error.exit_code, sorted(path.name for path in (small / "images").iterdir()), "space" in error.message)
+"""
+
+
+@pytest.mark.mounts
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root mmdebstrap works in the system's temporary directory")
+def test_a_disk_that_is_full_in_the_middle_of_a_build_keeps_no_half_image(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True, text=True, cwd=ROOT, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.stdout == "3 ['.turn-image-python', '.turn-staging'] True\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
