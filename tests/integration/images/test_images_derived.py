@@ -168,6 +168,7 @@ def test_a_secret_makes_the_same_image_and_is_nowhere(
     file.write_text(":".join(SECRET))
     file.chmod(0o600)
     monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "pip-cache"))
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "127.0.0.1")  # what comes from there in plain HTTP pip would keep
     lines: list[str] = []
     with images.index(APP, LIB, user=SECRET) as url:
         monkeypatch.setenv("PIP_INDEX_URL", url)
