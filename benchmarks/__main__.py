@@ -10,7 +10,7 @@ import json
 WHERE = {
     **dict.fromkeys(("copy", "copy-growth", "harvest"), "copies"),
     **dict.fromkeys(("idle-agent", "tool-call", "ready", "ready-bubblewrap", "side-by-side"), "sandboxed"),
-    "sign-verify": "signatures",
+    **dict.fromkeys(("sign-verify", "sign-file"), "signatures"),
     **dict.fromkeys(
         (
             "verify-envelope",

@@ -33,11 +33,6 @@ class Unlock:
     terminal: int | None = None
     askpass: str | None = None
 
-    @property
-    def typed(self) -> bool:
-        """Whether a person gives the secret, now or a moment ago, rather than a file or the environment."""
-        return not self.given
-
     def known(self) -> bytes | None:
         """Return the secret that was given or typed before, or None."""
         return boxes.get(self.box) or None
