@@ -58,13 +58,7 @@ def parse(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:  # noqa
         raise SchemaError(f"{what} has {len(data)} bytes; at most {max_bytes} are read")
     _check_depth(data, what)
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_no_duplicates,
-            parse_int=_bounded_integer,
-            parse_float=_no_fraction,
-            parse_constant=_no_constant,
-        )
+        value = _READER.decode(data.decode("utf-8"))
         if _SURROGATE.search(data):
             _no_surrogates(value)
     except (ValueError, RecursionError) as error:
@@ -115,3 +109,11 @@ def _no_surrogates(value: Any) -> None:  # noqa: ANN401 - any JSON value
     elif isinstance(value, list):
         for item in value:
             _no_surrogates(item)
+
+
+_READER: Final = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates,
+    parse_int=_bounded_integer,
+    parse_float=_no_fraction,
+    parse_constant=_no_constant,
+)
