@@ -6,6 +6,8 @@ then on nothing of it lands, whatever becomes of the record.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -15,6 +17,7 @@ from agent_pipeline.audit import entries, high_water
 from agent_pipeline.audit.endings import Ending
 from agent_pipeline.documents import approval, strict
 from agent_pipeline.documents.approval import REJECTED, Approval
+from agent_pipeline.documents.envelope import plain
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, SchemaError
@@ -60,19 +63,26 @@ def _unlogged(record: Record, logged: tuple[LogEntry, ...], root: TrustRoot) -> 
     _, request = dossiers.read_request(record)
     if request.id != record.id:
         raise SchemaError(f"the record of {record.id} holds the request {request.id}")
-    closures = record.each_envelope(f"{dossiers.CLOSURE}.", _LARGEST)
+    closures = _each(record, f"{dossiers.CLOSURE}.")
     found = [
         Mark("closed", record.id, signed.envelope, f"closed by {signed.person.name}")
         for signed in holding_closures(closures, request, root)
     ]
     for number in record.proposals():
         found += _rejections(record, number, root)
-    return tuple(mark for mark in found if mark.envelope not in known)
+    return tuple({mark.envelope: mark for mark in found if mark.envelope not in known}.values())
+
+
+def _each(record: Record, prefix: str) -> Iterator[bytes]:
+    """Yield the envelopes below `prefix`, each in its one form: copies under other names or spellings are no others."""
+    for data in record.each_envelope(prefix, _LARGEST):
+        with contextlib.suppress(SchemaError):
+            yield plain(data)
 
 
 def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
     found = []
-    for data in record.each_envelope(f"{number}/attestations/", _LARGEST):
+    for data in _each(record, f"{number}/attestations/"):
         try:
             signed = statements.read(data, root, approval.PREDICATE_TYPE, "reviewer")
             said = Approval.from_statement(signed.statement)

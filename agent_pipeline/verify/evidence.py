@@ -12,6 +12,7 @@ from agent_pipeline.attestation import statements
 from agent_pipeline.attestation.statements import Signed
 from agent_pipeline.documents import approval, replay_result, schema, strict, summary
 from agent_pipeline.documents.approval import Approval
+from agent_pipeline.documents.envelope import plain
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.root import Person
 from agent_pipeline.documents.statement import Statement
@@ -121,11 +122,16 @@ class Evidence:
 
 
 def read(case: Case, landing: LandingInputs) -> Evidence:
-    """Read every envelope beside the proposal, each once, in an order that nobody but their bytes decides."""
+    """Read every envelope beside the proposal, each once, in an order that nobody but their bytes decides.
+
+    One that is not written in the one form is none: it would be an old signature under a new digest.
+    """
     manifest = strict.sha256(case.inputs.manifest)
     found: list[Held] = []
     for data in sorted(set(landing.attestations)):
         try:
+            if plain(data) != data:
+                continue
             signed = statements.opened(data, case.inputs.root, at=case.logged(data))
             if signed.statement.sha256 == manifest and (held := _held(signed)) is not None:
                 found.append(held)

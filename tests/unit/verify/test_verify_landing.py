@@ -336,6 +336,18 @@ def test_an_old_approval_that_is_logged_again_undoes_no_rejection() -> None:
     assert decide(reviewed("approved", "rejected", "approved")).verdict == FAILED
 
 
+def test_an_old_approval_in_another_spelling_is_no_new_one() -> None:
+    yes, no = MAKER.approval("rita"), MAKER.approval("rita", REJECTED, reason="no")
+    again = yes[:-1] + b',"later":1}'
+    entries = [*MAKER.log, MAKER.admission()]
+    for event, envelope in (("approved", yes), ("rejected", no), ("approved", again)):
+        entries.append(MAKER.entry(entries, event, [envelope], reviewer="rita"))
+    log = prove(entries, LANDING.inputs.request)
+    given = (*LANDING.attestations, no, again)
+    decision = decide(replace(LANDING, inputs=replace(LANDING.inputs, log=log), attestations=given))
+    assert {"rejections", "reviews"} <= failed(decision)
+
+
 @pytest.mark.parametrize("logged", [("rejected",), ("rejected", "approved"), ("approved", "rejected")])
 def test_a_logged_rejection_stands_when_it_is_taken_out_of_the_record_and_others_approve(
     logged: tuple[str, ...],
