@@ -54,10 +54,20 @@ def need(config: Config, clone: Clone, root: TrustRoot, role: str) -> Hand:
     hand = find(config, clone, root, role)
     if hand is None:
         raise RejectedError(
-            f"none of your keys has the role `{role}` in this repository",
+            _ended(config, root, role) or f"none of your keys has the role `{role}` in this repository",
             hint="`agent-pipeline trust show` lists who has; `agent-pipeline join` offers your key",
         )
     return hand
+
+
+def _ended(config: Config, root: TrustRoot, role: str) -> str | None:
+    """Say that a key here had the role once, None when none had."""
+    for source in key_sources(config):
+        for grant in root.ended(Signer(source).public().keyid):
+            if role in grant.roles:
+                end = "was revoked" if grant.revoked else "ended"
+                return f"your key {grant.keyid[:8]} {end}: as `{role}` it counts below entry {grant.until} of the log"
+    return None
 
 
 def falls_to(config: Config, clone: Clone, root: TrustRoot, role: str) -> bool:

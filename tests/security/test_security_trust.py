@@ -256,6 +256,7 @@ def test_063_a_thief_s_entries_after_the_revocation_say_nothing(at: At) -> None:
     assert "replayed" not in shown["proofs"]
     refused = thief.run("ci", "run", "--json")
     assert refused.code == 1, str(refused)
+    assert "was revoked: as `ci` it counts below entry 0" in refused.document["error"]["message"]
     team.mallory.fetch()
     stolen_head = team.mallory.ref(LOG)
     parent = team.mallory.git("rev-parse", f"{stolen_head}^").strip()

@@ -40,5 +40,6 @@ def join(out: Output, *, push: bool) -> None:
     document = {"name": name, "keyid": key.keyid, "fingerprint": keys.fingerprint(key), "ref": ref}
     hint = "next: somebody with the role root compares the fingerprint and runs"
     line = f"agent-pipeline trust add {name} --role ROLE --fingerprint {document['fingerprint']}"
-    told = f"{name} offers {document['fingerprint']}\n{hint}\n  {line}"
+    again = f"agent-pipeline trust rotate {name} --fingerprint {document['fingerprint']}"
+    told = f"{name} offers {document['fingerprint']}\n{hint}\n  {line}\nor, in place of an older key\n  {again}"
     out.finish(document, lambda: told)
