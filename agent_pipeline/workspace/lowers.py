@@ -11,6 +11,7 @@ read-only layers alone. An entry counts for the boot that made it: nobody knows 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -93,7 +94,7 @@ class Lowers:
                 os.close(lease)
 
     def make(self, key: str, clone: Clone, tree: str, may_read: Callable[[str], bool], owner: int | None) -> None:
-        """Make the entry `key` unless somebody did meanwhile; make room by removing others.
+        """Make the entry `key` unless somebody did meanwhile; make room by removing others that nobody uses.
 
         Raises `OSError` when it does not fit, `GitError` when an object is missing.
         """
@@ -108,8 +109,13 @@ class Lowers:
             for _ in entries(clone, tree):
                 pass  # which ends for a tree that unfolds without end
             self._put_away(key)
-            self._make(key, clone, tree, may_read, owner)
-            self._evict(key)
+            try:
+                self._make(key, clone, tree, may_read, owner)
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not self._evict(key, 0):
+                    raise
+                self._make(key, clone, tree, may_read, owner)  # there was room that nobody uses
+            self._evict(key, self._max_bytes)
 
     def _make(self, key: str, clone: Clone, tree: str, may_read: Callable[[str], bool], owner: int | None) -> None:
         making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.folder))
@@ -141,8 +147,11 @@ class Lowers:
         for stale in (*self.folder.glob(f"{_MAKING}*"), *self.folder.glob(f"{_OLD}*")):
             self._remove(stale)
 
-    def _evict(self, keep: str) -> None:
-        """Remove the entries that were not used for longest, until the rest is small enough."""
+    def _evict(self, keep: str, max_bytes: int) -> bool:
+        """Remove the entries that were not used for longest, until the rest is small enough.
+
+        Return whether any went.
+        """
         found = []
         for entry in self.folder.iterdir():
             if entry.name.startswith("."):
@@ -150,10 +159,11 @@ class Lowers:
             note = _note(entry)
             used = (entry / _NOTE).stat().st_mtime_ns if note is not None else 0
             found.append((used, int(note["bytes"]) if note is not None else 0, entry))
-        total = sum(size for _, size, _ in found)
+        total, gone = sum(size for _, size, _ in found), False
         for used, size, entry in sorted(found):
-            if entry.name != keep and (total > self._max_bytes or not used) and self._remove(entry):
-                total -= size
+            if entry.name != keep and (total > max_bytes or not used) and self._remove(entry):
+                total, gone = total - size, True
+        return gone
 
     def _remove(self, entry: Path) -> bool:
         """Remove an entry that nobody holds. Return whether it is gone."""

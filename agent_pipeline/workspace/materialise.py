@@ -38,7 +38,7 @@ class Copied:
         """Count a file of `size` bytes. Raises `OSError` when that is more than there may be."""
         self.size += -(-size // _BLOCK) * _BLOCK + _BLOCK
         if self.max_bytes is not None and self.size > self.max_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))  # ours: the disk may have more
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from support.gitrepos import Project, make_project
 
 from agent_pipeline import process
 from agent_pipeline.errors import GitError
-from agent_pipeline.workspace import reading
+from agent_pipeline.workspace import bounds, reading
 from agent_pipeline.workspace.lowers import Lowers
 
 OWNER = 10001 if os.geteuid() == 0 else None
@@ -161,6 +161,52 @@ def test_what_is_in_use_is_never_removed(project: Project, tmp_path: Path) -> No
     assert len([path for path in lowers.folder.iterdir() if not path.name.startswith(".")]) == 1
 
 
+def test_what_another_process_uses_is_never_removed(project: Project, tmp_path: Path) -> None:
+    lowers = Lowers(tmp_path / "lowers", max_bytes=30_000)
+    first = made(lowers, project, "1")
+    script = f"""
+import sys
+from pathlib import Path
+from agent_pipeline.workspace.lowers import Lowers
+with Lowers(Path({str(lowers.folder)!r})).held({first!r}) as lower:
+    print("held", flush=True)
+    sys.stdin.readline()
+    print((lower.files / "a").read_text(), flush=True)
+"""
+    child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
+    assert child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout.readline() == b"held\n"
+    made(lowers, project, "2")
+    made(lowers, project, "3")
+    child.stdin.close()
+    assert child.stdout.readline() == b"1\n"
+    child.wait()
+    child.stdout.close()
+    made(lowers, project, "4")
+    assert not there(lowers, first)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is a tmpfs, which only root mounts")
+def test_a_full_disk_loses_what_nobody_uses(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p", {"a": b"x" * 450_000})
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    assert bounds.mount(disk, 1)
+    try:
+        lowers = Lowers(disk)
+        first, second = made(lowers, project, "1"), made(lowers, project, "2")
+        with lowers.held(first) as held:
+            assert held is not None
+            third = made(lowers, project, "3")
+            assert [there(lowers, key) for key in (first, second, third)] == [True, False, True]
+            with lowers.held(third), pytest.raises(OSError, match="No space left"):
+                made(lowers, project, "4")
+            assert [there(lowers, key) for key in (first, third)] == [True, True]
+    finally:
+        bounds.unmount(disk)
+
+
 def test_a_damaged_entry_stays_with_who_uses_it(project: Project, lowers: Lowers) -> None:
     key = made(lowers, project)
     with lowers.held(key) as lower:
@@ -193,6 +239,6 @@ def test_many_who_want_the_same_make_it_once(project: Project, lowers: Lowers) -
 
 def test_a_tree_larger_than_the_cache_does_not_fit(project: Project, tmp_path: Path) -> None:
     lowers = Lowers(tmp_path / "lowers", max_bytes=10_000)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="quota"):
         made(lowers, project)
     assert [path.name for path in lowers.folder.iterdir()] == [".turn"]
