@@ -1,6 +1,6 @@
 """How far the log has been seen to go: by the protected branch, and by this clone.
 
-Every merge names the head that the log had then, and every clone keeps the newest head that it found whole. A log that
+Every merge names the head that the log had then, and every clone keeps the newest head that it saw. A log that
 does not continue both was rewound, forked or replaced since, by somebody who may push its ref. That it does is a Merkle
 proof (RFC 9162, 2.1.3 and 2.1.4) from the newest entry's signature down.
 """
@@ -143,7 +143,7 @@ def open_log(desk: Desk) -> Log:
 
 
 def remember(desk: Desk, head: str | None) -> None:
-    """Keep the head of a log whose chain and signatures were found to hold, or that was just published."""
+    """Keep the head of a log that continues what was seen before, or that was just published."""
     if desk.remote is not None and head is not None and (seen := _seen(desk)) != head:
         with contextlib.suppress(RejectedError, GitError):  # another command here was quicker
             refs.update(desk.clone, [RefUpdate(_name(desk), seen, head)])
