@@ -24,13 +24,13 @@ from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.errors import GitError, SchemaError
 from agent_pipeline.repository import trust_files
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.listing import GITLINK, TREE, children
+from agent_pipeline.repository.listing import GITLINK, TREE, Entry, children
 from agent_pipeline.repository.records import Record, is_carrier
 
 _KINDS: Final = {ObjectType.COMMIT: "commit", ObjectType.TREE: "tree", ObjectType.BLOB: "blob"}
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,2}")
 _SETTINGS: Final = ".agent-pipeline"
-_MAX_PAIRS: Final = 100_000  # of directories that are compared
+_MAX_ROWS: Final = 2_000_000  # in all directories that are looked at, again and again where somebody made it so
 _Row = tuple[str, str]  # mode, object
 
 
@@ -98,6 +98,19 @@ class _Collection:
     named: dict[str, str] = field(default_factory=dict)
     unfolded: set[str] = field(default_factory=set)
     room: int = bundle.MAX_BYTES
+    rows: int = _MAX_ROWS
+
+    def listed(self, tree: str) -> list[Entry]:
+        """Take a directory along, and return what is in it."""
+        self.add(tree)
+        found = list(children(self.clone, tree))
+        self.rows -= len(found) + 1
+        if self.rows < 0:
+            raise SchemaError(
+                f"the directories have more than {_MAX_ROWS} entries",
+                hint="nothing that verifies is so large; refuse it",
+            )
+        return found
 
     def add(self, oid: str) -> None:
         """Take an object along."""
@@ -139,8 +152,7 @@ def _whole_tree(found: _Collection, tree: str) -> None:
         here = pending.pop()
         if here not in found.unfolded:
             found.unfolded.add(here)
-            found.add(here)
-            for entry in children(found.clone, here):
+            for entry in found.listed(here):
                 if entry.mode == TREE:
                     pending.append(entry.oid)
                 elif entry.mode != GITLINK:
@@ -162,10 +174,6 @@ def _difference(found: _Collection, base: str, result: str) -> None:
         if pair in seen:
             continue
         seen.add(pair)
-        if len(seen) > _MAX_PAIRS:
-            raise SchemaError(
-                f"more than {_MAX_PAIRS} directories differ", hint="no proposal that verifies is so large"
-            )
         before, after = (_rows(found, tree) for tree in pair)
         for name in before.keys() | after.keys():
             was, now = before.get(name), after.get(name)
@@ -181,8 +189,7 @@ def _difference(found: _Collection, base: str, result: str) -> None:
 def _rows(found: _Collection, tree: str | None) -> dict[bytes, _Row]:
     if tree is None:
         return {}
-    found.add(tree)
-    return {entry.path: (entry.mode, entry.oid) for entry in children(found.clone, tree)}
+    return {entry.path: (entry.mode, entry.oid) for entry in found.listed(tree)}
 
 
 def _rules(found: _Collection, commit: str, folder: str | None) -> None:

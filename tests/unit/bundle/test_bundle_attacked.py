@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -208,6 +210,28 @@ def test_trees_that_git_refuses_never_get_in(tmp_path: Path) -> None:
         tip = records.extend(made.clone, record, made.id, {"2/proposal.json": b"{}"}, carrier)
         with pytest.raises(AgentPipelineError):
             proven(forged(made, bundled(made), record=tip), made.root)
+
+
+def test_trees_that_name_each_other_over_and_over_are_given_up(tmp_path: Path) -> None:
+    """Directories that unfold without end, each differing from its neighbour: bounded in time before anything else."""
+    made = carried(tmp_path / "r", "proposed")
+    data, base = bundled(made), made.maker.proposal().base
+    sides = []
+    for content in (b"x", b"y"):
+        inner = made.project.raw_tree(("100644", b"f", made.project.blob(content)))
+        for level in range(40):
+            rows = [("40000", b"d%03d" % number, inner) for number in range(200)]
+            inner = made.project.raw_tree(*rows, ("100644", b"z%d" % level, made.project.blob(content)))
+        sides.append(inner)
+    first = made.project.raw_commit(sides[0], base)
+    carrier = records.carrier(made.clone, first, sides[1])
+    tip = records.extend(
+        made.clone, Record(made.id, made.tip, made.clone), made.id, {"2/proposal.json": b"{}"}, carrier
+    )
+    begun = time.monotonic()
+    with contextlib.suppress(RejectedError):
+        assert proven(forged(made, data, record=tip), made.root).decision.verdict == PASSED
+    assert time.monotonic() - begun < 60
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
