@@ -18,7 +18,6 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from agent_pipeline.attestation import ed25519_points
 from agent_pipeline.attestation.wire import Reader, string
@@ -32,18 +31,20 @@ P256: Final = "ecdsa-sha2-nistp256"
 _SSH_ED25519: Final = b"ssh-ed25519"
 _SSH_P256: Final = P256.encode()
 _SSH_CURVE: Final = b"nistp256"
+_SPKI_ED25519: Final = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, 4: all but the 32 bytes of the key
 
 
 def keyid(public: PublicKey) -> str:
     """Return the id of a public key: the lower-case SHA-256 of its SubjectPublicKeyInfo (DER)."""
-    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    if isinstance(public, Ed25519PublicKey):
+        return hashlib.sha256(_SPKI_ED25519 + public.public_bytes_raw()).hexdigest()
+    return hashlib.sha256(_public_bytes(public, "DER", "SubjectPublicKeyInfo")).hexdigest()
 
 
 def key_from_public(public: object, owner: str = "") -> Key:
     """Return the trust root's form of a public key. Raises `SignatureError` for weak keys and other schemes."""
     if isinstance(public, Ed25519PublicKey):
-        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        key = Key(keyid(public), ED25519, raw.hex(), owner)
+        key = Key(keyid(public), ED25519, public.public_bytes_raw().hex(), owner)
     elif isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):
         key = Key(keyid(public), P256, _pem(public), owner)
     else:
@@ -86,6 +87,8 @@ def _ed25519(text: str, name: str) -> Ed25519PublicKey:
 
 
 def _p256(text: str, name: str) -> ec.EllipticCurvePublicKey:
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - as in `_public_bytes`
+
     try:
         public = load_pem_public_key(text.encode("utf-8"))
     except (ValueError, UnsupportedAlgorithm, UnicodeError) as error:
@@ -97,8 +100,15 @@ def _p256(text: str, name: str) -> ec.EllipticCurvePublicKey:
     return public
 
 
-def _pem(public: PublicKey) -> str:
-    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+def _pem(public: ec.EllipticCurvePublicKey) -> str:
+    return _public_bytes(public, "PEM", "SubjectPublicKeyInfo").decode("ascii")
+
+
+def _public_bytes(public: ec.EllipticCurvePublicKey, encoding: str, form: str) -> bytes:
+    # Imported where a P-256 key is: all of SSH's and PKCS's formats come with it, which no Ed25519 key needs.
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    return public.public_bytes(getattr(Encoding, encoding), getattr(PublicFormat, form))
 
 
 def check_signature(key: Key, message: bytes, signature: bytes, what: str) -> None:
@@ -118,7 +128,7 @@ def openssh_blob(key: Key) -> bytes:
     public = load(key)
     if isinstance(public, Ed25519PublicKey):
         return string(_SSH_ED25519) + string(bytes.fromhex(key.public))
-    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    point = _public_bytes(public, "X962", "UncompressedPoint")
     return string(_SSH_P256) + string(_SSH_CURVE) + string(point)
 
 
