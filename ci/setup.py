@@ -89,7 +89,8 @@ def environment() -> None:
     say("environment", f"installing the locked packages of {LOCK.relative_to(ROOT)}, hashes checked")
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     run(
-        [*pip, "--require-hashes", "--only-binary=:all:", "--requirement", str(LOCK)],
+        # Nothing is resolved here: the lock has all of it, and what an older pip would look up by itself is not in it.
+        [*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(LOCK)],
         "the locked packages cannot be installed",
     )
     run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], "the project itself cannot be installed")
