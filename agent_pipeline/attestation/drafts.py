@@ -181,10 +181,11 @@ def _next(
     holders = trust.holders(draft)
     if len(holders) < draft.threshold:
         raise SignatureError(
-            f"nobody could ever change this trust root again: it would want {draft.threshold} people with the role "
+            f"nobody could ever change this trust root again: it would want {draft.threshold} with the role "
             f"root and a key, and has {len(holders)} ({', '.join(holders) or 'nobody'})",
-            hint="give somebody else the role root first (`agent-pipeline trust add NAME --role root`), "
-            "or lower the threshold (`agent-pipeline trust sign --renew --threshold N`)",
+            hint="replace the key first (`agent-pipeline trust rotate NAME`), give somebody else the role root "
+            "(`agent-pipeline trust add NAME --role root`), or lower the threshold (`agent-pipeline trust sign --renew "
+            "--threshold N`)",
         )
     return _checked(draft)
 

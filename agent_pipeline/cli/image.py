@@ -118,7 +118,8 @@ def _line(row: dict[str, Any], age: timedelta) -> str:
     unpacked = f"{row['unpacked'] // MIB:>6}" if row["unpacked"] is not None else f"{'-':>6}"
     words = [*row["locked_by"], *(["in use"] if row["in_use"] else [])]
     sizes = f"{row['bytes'] // MIB:>6} MiB  {unpacked} MiB unpacked"
-    return f"{row['name']:<24} {row['identity'][:16]}  {sizes}  {age.days:>4} days  {', '.join(words)}".rstrip()
+    days = max(age.days, 0)  # a file's time can be a moment ahead of the clock
+    return f"{row['name']:<24} {row['identity'][:16]}  {sizes}  {days:>4} days  {', '.join(words)}".rstrip()
 
 
 def _by_lock(config: Config) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from agent_pipeline.cli.output import Output
 from agent_pipeline.cli.trust.carrying_out import LIFE, Change, carry_out
 from agent_pipeline.cli.trust.naming import find_key
 from agent_pipeline.documents.root import Key
-from agent_pipeline.errors import UsageError
+from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review import signed_by
 
@@ -37,7 +37,7 @@ def revoke(
     dry_run: bool,  # noqa: FBT001 - click's
     *,
     push: bool,
-) -> None:
+) -> int:
     """Void what a stolen key signs, from an entry of the log on, and list what it ever signed."""
     desk = desks.here(out, push=push)
     found = find_key(desk.landed.root, key)
@@ -49,11 +49,19 @@ def revoke(
             hint="leave --since out to void only what comes from now on",
         )
     first = size if since is None else since
-    root = drafts.revoke(desk.landed.root, found.keyid, since=first, expires=clock.now() + LIFE)
-    signed = _signed(desk, log, found, first)
+    signed = {"keyid": found.keyid, "since": first} | _signed(desk, log, found, first)
     _tell(out, signed, first)
+    try:
+        root = drafts.revoke(desk.landed.root, found.keyid, since=first, expires=clock.now() + LIFE)
+    except RejectedError as error:
+        if not dry_run:
+            raise
+        refused, hint = error.message, error.hint  # the list is what was asked for
+        out.finish(signed | {"dry_run": True, "refused": refused}, lambda: f"it would be refused: {refused}; {hint}")
+        return error.exit_code
     said = f"Revoke {found.owner}'s key {keys.fingerprint(found)} from entry {first} of the log on"
-    carry_out(out, desk, Change(root, said, {"keyid": found.keyid, "since": first} | signed), dry_run=dry_run)
+    carry_out(out, desk, Change(root, said, signed), dry_run=dry_run)
+    return 0
 
 
 def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:

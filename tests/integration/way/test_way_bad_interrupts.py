@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -257,7 +258,7 @@ def at_a_terminal(desk: Desk, command: str, answer: bytes) -> tuple[int, str]:
         while b"[Y/n]" not in told:
             told += os.read(ours, 4096)
         os.write(ours, answer)
-        while data := read(ours):
+        while data := read(ours, answer):
             told += data
         return process.wait(timeout=30), told.decode()
     finally:
@@ -266,9 +267,17 @@ def at_a_terminal(desk: Desk, command: str, answer: bytes) -> tuple[int, str]:
         os.close(ours)
 
 
-def read(terminal: int) -> bytes:
+def read(terminal: int, again: bytes) -> bytes:
+    """Return what is said next. Who hears nothing for long presses the key again.
+
+    A Ctrl-C just between Python's showing a prompt and its reading is remembered, and heard at the next key.
+    """
     try:
-        return os.read(terminal, 4096)
+        for _ in range(12):
+            if select.select([terminal], [], [], 5)[0]:
+                return os.read(terminal, 4096)
+            os.write(terminal, again)
+        raise AssertionError("it says nothing and does not end")
     except OSError:  # the other side is closed
         return b""
 

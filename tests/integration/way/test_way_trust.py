@@ -152,6 +152,10 @@ def _expires_in(team: Team, days: int) -> None:
 
 
 def test_alone_a_root_key_signs_its_own_successor(desk: Desk) -> None:
+    (only,) = desk.run("trust", "show").document["people"][0]["keys"]
+    looked = desk.run("trust", "revoke", only, "--dry-run")
+    assert (looked.code, looked.document["dry_run"], looked.document["proposals"]) == (1, True, []), str(looked)
+    assert "nobody could ever change" in looked.document["refused"]
     made = desk.run("keys", "generate", "next")
     assert made.code == 0, str(made)
     person = desk.run("trust", "show").document["people"][0]["name"]
