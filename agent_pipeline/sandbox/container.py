@@ -14,6 +14,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from agent_pipeline import clock
 from agent_pipeline.errors import SandboxError
@@ -263,8 +264,16 @@ def connect(seconds: int) -> Any:  # noqa: ANN401 - docker.DockerClient, importe
 
 
 def _knock(address: str) -> None:
-    """Raise `SandboxError` when nobody listens at a socket of this host: the SDK would leave one of its own open."""
+    """Raise `SandboxError` when nobody listens at `address`: the SDK would leave a socket of its own open."""
     if not address.startswith("unix://"):
+        place = urlsplit(address)
+        try:
+            socket.create_connection((place.hostname or "", place.port or 0), ENDING).close()
+        except OSError as error:
+            raise SandboxError(
+                f"no Docker engine answers at {address}, which DOCKER_HOST names: {error.strerror or error}",
+                hint="start it, or the tunnel that leads to it, or unset DOCKER_HOST",
+            ) from error
         return
     with socket.socket(socket.AF_UNIX) as knocking:
         knocking.settimeout(ENDING)

@@ -76,6 +76,11 @@ class Session:
         started = clock.monotonic()
         answer = self._ask(frames.EXEC, fields, limit=output_limit + _FRAMING, seconds=seconds + _GRACE)
         with self._trusting():
+            if answer[0] == frames.FAULT:
+                raise SandboxError(
+                    "the sandbox's PID 1 can start no command any more",
+                    hint="what ran in it may have lowered its limits; start again: a sandbox is used for one run only",
+                )
             ended = frames.ended(frames.expect(answer, frames.RESULT), output_limit)
         took = clock.monotonic() - started
         return CommandResult(ended.code, ended.output, ended.truncated, ended.timed_out, took)
