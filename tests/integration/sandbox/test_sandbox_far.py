@@ -95,7 +95,7 @@ def project(folder: Path) -> Project:
 
 def left(far: str) -> tuple[list[str], list[str]]:
     with contextlib.closing(docker.DockerClient(base_url=far)) as client:
-        containers = [one.name for one in client.containers.list(all=True)]
+        containers = [one.name for one in client.containers.list(all=True, ignore_removed=True)]
         return containers, [one.name for one in client.volumes.list()]
 
 
