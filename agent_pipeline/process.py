@@ -237,11 +237,6 @@ def held_back() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
-def interactive(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> int:
-    """Run `argv` on the caller's own terminal and return its exit code; for editors and shells of people."""
-    return subprocess.run(list(argv), env=dict(env), cwd=cwd, check=False).returncode
-
-
 def stream(
     argv: Sequence[str],
     *,

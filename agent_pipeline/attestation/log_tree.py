@@ -46,11 +46,6 @@ def leaf_of(envelope: bytes) -> bytes:
     return merkle.leaf_hash(hashlib.sha256(envelope).digest())
 
 
-def leaf_of_digest(digest: str) -> bytes:
-    """Return the leaf hash of an entry whose envelope has this SHA-256 (hex)."""
-    return merkle.leaf_hash(bytes.fromhex(digest))
-
-
 def _digits(index: int) -> str:
     if not 0 <= index < MAX_ENTRIES:
         raise SignatureError(f"a log has at most {MAX_ENTRIES} entries; {index} is beyond that")

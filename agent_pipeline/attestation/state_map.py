@@ -16,7 +16,7 @@ Threats: an entry about a request left out (it was merged, rejected, stopped) or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -214,14 +214,3 @@ def _put(changed: dict[str, bytes], prefix: str, node: Node) -> bytes:
     data = node.encode()
     changed[prefix] = data
     return node_hash(data)
-
-
-def root_of(items: Iterable[tuple[str, Item]]) -> bytes:
-    """Return the root of the map that holds these (key, item), in order of index. For a log that fits into memory."""
-    held: dict[str, bytes] = {}
-    root = NOTHING
-    for key, item in items:
-        grown = add(lambda prefix, _: held.get(prefix), root, key, item)
-        root = grown.root
-        held.update(grown.nodes)
-    return root

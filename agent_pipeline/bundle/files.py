@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from agent_pipeline.documents.bundle import MAX_BYTES
 from agent_pipeline.errors import SchemaError, StorageError, UsageError
+from agent_pipeline.files import written_whole
 
 
 def read(file: Path) -> bytes:
@@ -30,23 +30,11 @@ def read(file: Path) -> bytes:
 def write(file: Path, data: bytes, *, force: bool) -> None:
     """Write `file` whole. Raises `UsageError` when something is there (unless `force`), `StorageError`."""
     try:
-        handle, beside = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name[:100]}-")
-    except OSError as error:
-        raise StorageError(f"{file} cannot be written: {error.strerror}", hint="choose another directory") from error
-    try:
-        with os.fdopen(handle, "wb") as target:
+        with written_whole(file, mode=0o644, replace=force) as target:
             target.write(data)
-            target.flush()
-            os.fsync(target.fileno())
-        Path(beside).chmod(0o644)
-        if force:
-            Path(beside).replace(file)
-        else:
-            os.link(beside, file)  # unlike a rename it never replaces
-            Path(beside).unlink()
     except FileExistsError as error:
         raise UsageError(f"{file} is there already", hint="`--force` replaces it, or choose another name") from error
     except OSError as error:
-        raise StorageError(f"{file} cannot be written: {error.strerror}", hint="make room, then try again") from error
-    finally:
-        Path(beside).unlink(missing_ok=True)
+        raise StorageError(
+            f"{file} cannot be written: {error.strerror}", hint="make room or choose another directory, then try again"
+        ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification
-from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, UsageError
+from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, StorageError, UsageError
+from agent_pipeline.files import written_whole
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
@@ -145,15 +145,14 @@ def replay(out: Output, name: str, file: Path, *, push: bool) -> int:
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Write whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent)
+    """Write whole or not at all. Raises `StorageError`."""
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with written_whole(file) as stream:
             stream.write(data + b"\n")
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise StorageError(
+            f"{file} cannot be written: {error.strerror}", hint="make room or choose another place, then try again"
+        ) from error
 
 
 @command("agent-pipeline ci stage k3v --results results.json", network=True)

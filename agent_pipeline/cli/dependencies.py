@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock, LockedImage
 from agent_pipeline.errors import RejectedError, SchemaError, StorageError, UsageError
+from agent_pipeline.files import written_whole
 from agent_pipeline.repository import trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox.contract import Image
@@ -147,15 +146,9 @@ def write(worktree: Path, path: str, data: bytes) -> None:
     """Replace a file of the working tree, whole or not at all. Raises `StorageError`."""
     target = worktree / path
     try:
-        descriptor, beside = tempfile.mkstemp(dir=target.parent, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            Path(beside).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o644)
-            Path(beside).rename(target)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+        with written_whole(target, mode=mode) as file:
+            file.write(data)
     except OSError as error:
         raise StorageError(
             f"{target}: {error.strerror or error}", hint="make room or mend the permissions there, then try again"

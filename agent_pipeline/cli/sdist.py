@@ -22,6 +22,7 @@ from agent_pipeline.cli import package_index
 from agent_pipeline.cli.package_index import Listed, Sources
 from agent_pipeline.documents import strict
 from agent_pipeline.errors import PathError, RejectedError, StorageError, UnavailableError, UsageError
+from agent_pipeline.files import written_whole
 
 if TYPE_CHECKING:
     import requests
@@ -97,16 +98,11 @@ def _keep(target: Path, data: bytes) -> Path:
     """Write whole or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as stream:
-            temporary = Path(stream.name)
-            try:
-                stream.write(data)
-            except BaseException:
-                temporary.unlink()
-                raise
-        return temporary.replace(target)
+        with written_whole(target) as stream:
+            stream.write(data)
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror}", hint="free space or rights, then try again") from error
+    return target
 
 
 def unpack(archive: Path, folder: Path) -> Path:

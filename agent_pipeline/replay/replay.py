@@ -8,7 +8,7 @@ from collections.abc import Callable
 from agent_pipeline.documents.policy import FULL, Policy
 from agent_pipeline.documents.proposal import PUT, Proposal
 from agent_pipeline.documents.replay_result import ReplayResult, Run
-from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED, Check
+from agent_pipeline.documents.verification import FAILED, PASSED, Check
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.policy import rules
@@ -148,8 +148,3 @@ def _fails_without(bench: Bench, before: Ran, result: Ran) -> Check:
     if not mended and not files:
         return Check(WITHOUT, FAILED, "no test that fails without the change passes with it")
     return Check(WITHOUT, PASSED, f"{named(mended + files)} fails without the fix and passes with it")
-
-
-def outcome_of(result: ReplayResult, name: str) -> str:
-    """Return the outcome of the check `name`, skipped when it was not run."""
-    return next((check.outcome for check in result.checks if check.name == name), SKIPPED)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from pathlib import Path
 
 from agent_pipeline.config import Config
 from agent_pipeline.documents.anchor import Anchor, Pins
 from agent_pipeline.errors import SchemaError, UsageError
+from agent_pipeline.files import written_whole
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trust_files import first_root_branches
 
@@ -36,16 +34,8 @@ def save_pin(config: Config, anchor: Anchor) -> None:
     """Add `anchor` to the person's pins, replacing the file whole."""
     pins = load_pins(config).with_pin(anchor)
     config.pins.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=config.pins.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(pins.to_json() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(config.pins)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with written_whole(config.pins) as file:
+        file.write(pins.to_json() + b"\n")
 
 
 def find(clone: Clone, remote: str | None, config: Config) -> Anchor:

@@ -25,7 +25,6 @@ from agent_pipeline.repository.remotes import tracking
 
 REQUESTS: Final = "refs/agent-pipeline/requests/"
 LOG: Final = "refs/agent-pipeline/log"
-ATTESTATIONS: Final = "refs/attestations/trees"
 OFFERS: Final = "refs/agent-pipeline/offers/"
 MAX_FILES: Final = 10_000
 MAX_DEPTH: Final = 3  # `<n>/attestations/<file>`

@@ -6,8 +6,6 @@ clones of one person share it. Where nothing is kept, as in CI, the log says it:
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.seen_root import SeenRoot
 from agent_pipeline.errors import SchemaError, SignatureError, UsageError
+from agent_pipeline.files import written_whole
 
 
 def check(
@@ -65,13 +64,7 @@ def _save(path: Path, mark: SeenRoot, tell: Callable[[str], None]) -> None:
     """Replace the file whole. One that cannot be written is said: the mark before goes on to hold."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(mark.to_json() + b"\n")
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with written_whole(path) as file:
+            file.write(mark.to_json() + b"\n")
     except OSError as error:
         tell(f"note: which trust root was seen cannot be kept in {path.parent}: {error.strerror}")

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import IO, Any, Final
 from agent_pipeline.config import Config
 from agent_pipeline.documents import strict
 from agent_pipeline.errors import RejectedError, SandboxError, UsageError
+from agent_pipeline.files import written_whole
 from agent_pipeline.sandbox.contract import Image
 from agent_pipeline.sandbox.images import identity as identities
 from agent_pipeline.sandbox.images import layers
@@ -44,18 +43,9 @@ def export(config: Config, identity: str, file: Path) -> None:
     image = Store(config).get(identity)
     if image is None:
         raise SandboxError(f"there is no image {identity[:12]} on this machine", hint="`agent-pipeline image list`")
-    with storage(f"writing {file}"):
-        descriptor, beside = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}-")
-        try:
-            with os.fdopen(descriptor, "wb") as target:
-                for chunk in stream(image):
-                    target.write(chunk)
-            Path(beside).chmod(0o644)
-            Path(beside).rename(file)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(beside).unlink()
-            raise
+    with storage(f"writing {file}"), written_whole(file, mode=0o644) as target:
+        for chunk in stream(image):
+            target.write(chunk)
 
 
 def stream(image: Image) -> Iterator[bytes]:

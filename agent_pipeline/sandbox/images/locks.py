@@ -6,8 +6,6 @@ recipe and the shipped lock that could not be honoured, and said each time it is
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +14,7 @@ from agent_pipeline.documents import strict
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.documents.schema import data_folder
 from agent_pipeline.errors import SandboxError
+from agent_pipeline.files import written_whole
 from agent_pipeline.sandbox.images import identity
 from agent_pipeline.sandbox.images.recipe import Ingredients
 from agent_pipeline.sandbox.images.store import make_readable, storage
@@ -61,15 +60,8 @@ def write(path: Path, lock: ImagesLock) -> None:
     """Write a lock atomically. Raises `StorageError`."""
     with storage(str(path)):
         make_readable(path.parent)
-        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".lock-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(lock.to_json() + b"\n")
-            Path(beside).chmod(0o644)
-            Path(beside).rename(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        with written_whole(path, mode=0o644) as file:
+            file.write(lock.to_json() + b"\n")
 
 
 def _relock(config: Config, ingredients: Ingredients, locked: LockedImage | None) -> Path:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Final
 from agent_pipeline import clock
 from agent_pipeline.documents import strict
 from agent_pipeline.errors import SandboxError, SchemaError
+from agent_pipeline.files import written_whole
 from agent_pipeline.sandbox.contract import Image
 from agent_pipeline.sandbox.images import layers
 from agent_pipeline.sandbox.images.layers import DIRECTORY, FILE
@@ -60,15 +60,8 @@ def write(root: Path) -> None:
     """Look at the finished tree and keep its seal. Raises `OSError`."""
     clock.sleep(_TICK)
     made = compute(root)
-    descriptor, beside = tempfile.mkstemp(prefix=".seal-", dir=root.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(strict.canonical({"digest": made.digest, "bytes": made.bytes}))
-        Path(beside).chmod(0o644)
-        Path(beside).rename(path_of(root))
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    with written_whole(path_of(root), mode=0o644) as file:
+        file.write(strict.canonical({"digest": made.digest, "bytes": made.bytes}))
 
 
 def compute(root: Path) -> Seal:

@@ -13,7 +13,7 @@ from support.gitrepos import Project, clone_of, make_bare, make_project, run_git
 
 from agent_pipeline import process
 from agent_pipeline.errors import GitError, RejectedError, StaleError, UsageError
-from agent_pipeline.repository import records, remotes
+from agent_pipeline.repository import attestations, records, remotes
 from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.repository.remotes import tracking
 
@@ -53,9 +53,9 @@ def test_tracking_names() -> None:
 
 def test_what_one_publishes_the_other_fetches(ada: Project, bob: Project, bare: Path) -> None:
     one, two = ada.git("rev-parse", "HEAD"), ada.commit({"a": b"2"})
-    updates = [RefUpdate(MAIN, one, two), RefUpdate(LOG, None, two), RefUpdate(records.ATTESTATIONS, None, one)]
+    updates = [RefUpdate(MAIN, one, two), RefUpdate(LOG, None, two), RefUpdate(attestations.REF, None, one)]
     records.publish(ada.clone, updates, remote="origin")
-    wanted = {MAIN: two, LOG: two, records.ATTESTATIONS: one}
+    wanted = {MAIN: two, LOG: two, attestations.REF: one}
     assert remote_refs(bare) == wanted
     remotes.fetch(bob.clone, "origin")
     for ref, oid in wanted.items():
