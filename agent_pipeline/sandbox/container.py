@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from agent_pipeline import clock
 from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import frames, layout, parcels, posture, returning
+from agent_pipeline.sandbox import frames, layout, parcels, pipes, posture, returning
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
-from agent_pipeline.sandbox.links import AttachedLink
+from agent_pipeline.sandbox.links import AttachedLink, Link
 from agent_pipeline.sandbox.posture import ElsewhereError
 from agent_pipeline.sandbox.session import Session, greet
 
@@ -94,6 +94,10 @@ class Container:
             raise
         self._link = AttachedLink(asking(lambda: _attach(self._client, self.name)))
         asking(lambda: self._client.start(self.name))
+
+    def shorter(self) -> Link:
+        """Return the shortest way to PID 1, which has proven its walls. Raises `SandboxError`."""
+        return pipes.shorter(self.link, self.spec.workspace)
 
     def fetch(self) -> None:
         """Bring the workspace to this host, where it is not there anyway. Raises `SandboxError`."""
@@ -177,6 +181,10 @@ class FarContainer(Container):
         deadline = clock.monotonic() + layout.READY_SECONDS
         answer = frames.ask(self.link, frames.LIST, [b"/proc"], limit=2 * frames.NAMES_LIMIT, deadline=deadline)
         return layout.masked(frames.names(frames.expect(answer, frames.NAMES, "/proc")))
+
+    def shorter(self) -> Link:
+        """As `Container`: there is no directory that both sides see."""
+        return self.link
 
     def _fill(self, configuration: dict[str, Any]) -> None:
         self._holder.start(configuration)

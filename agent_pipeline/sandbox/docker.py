@@ -135,7 +135,7 @@ class Docker:
             posture=walls.digest,
             unenforced=missing,
         )
-        session = Session(link, facts, {**env, **spec.env}, container.end, container.fetch)
+        session = Session(container.shorter(), facts, {**env, **spec.env}, container.end, container.fetch)
         container.check_owner(session)
         return session
 

@@ -20,7 +20,7 @@ from typing import Final
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox.links import Link
 
-HELLO, EXEC, READ, WRITE, LIST, TERMINAL, INPUT, RESIZE = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, EXEC, READ, WRITE, LIST, TERMINAL, INPUT, RESIZE, PIPES = 1, 2, 3, 4, 5, 6, 7, 8, 9
 POSTURE, RESULT, DATA, NAMES, DONE, FAULT, OUTPUT = 65, 66, 67, 68, 69, 70, 71
 NOT_FOUND, IS_DIRECTORY, NOT_DIRECTORY, NOT_REGULAR, TOO_LARGE, OUTSIDE, DENIED, NO_SPACE, OTHER = range(1, 10)
 TIMED_OUT, FLOODED, TRUNCATED = 1, 2, 4

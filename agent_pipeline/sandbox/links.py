@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from agent_pipeline import clock
@@ -120,16 +120,18 @@ class _Shared:
     def __init__(self, release: Callable[[], None]) -> None:
         self._release, self._closed, self._busy = release, threading.Event(), threading.Lock()
 
-    @contextlib.contextmanager
-    def use(self) -> Iterator[None]:
-        with self._busy:
+    def __enter__(self) -> None:
+        self._busy.acquire()
+        if self._closed.is_set():
+            self._busy.release()
+            raise SandboxError("the sandbox was closed")
+
+    def __exit__(self, *exc: object) -> None:
+        try:
             if self._closed.is_set():
-                raise SandboxError("the sandbox was closed")
-            try:
-                yield
-            finally:
-                if self._closed.is_set():
-                    self._release()
+                self._release()
+        finally:
+            self._busy.release()
 
     def close(self) -> None:
         self._closed.set()
@@ -153,17 +155,17 @@ class PipeLink:
 
     def send(self, data: bytes, deadline: float) -> None:
         """As `Link`."""
-        with self._shared.use():
+        with self._shared:
             self._waiting.send(data, deadline)
 
     def receive(self, size: int, deadline: float) -> bytes:
         """As `Link`."""
-        with self._shared.use():
+        with self._shared:
             return self._waiting.exactly(size, deadline)
 
     def wait(self, other: int, seconds: float, *, to_send: bool) -> tuple[bool, bool, bool]:
         """As `Link`."""
-        with self._shared.use():
+        with self._shared:
             return self._waiting.news(other, seconds, to_send=to_send)
 
     def complaints(self) -> str:
@@ -199,13 +201,13 @@ class AttachedLink:
 
     def send(self, data: bytes, deadline: float) -> None:
         """As `Link`."""
-        with self._shared.use():
+        with self._shared:
             self._waiting.send(data, deadline)
 
     def receive(self, size: int, deadline: float) -> bytes:
         """As `Link`. Blocks of stderr are kept apart, and only the first bytes of them."""
         data = bytearray()
-        with self._shared.use():
+        with self._shared:
             while len(data) < size:
                 if not self._left:
                     self._next_block(deadline)
@@ -230,7 +232,7 @@ class AttachedLink:
 
     def wait(self, other: int, seconds: float, *, to_send: bool) -> tuple[bool, bool, bool]:
         """As `Link`."""
-        with self._shared.use():
+        with self._shared:
             return self._waiting.news(other, seconds, to_send=to_send)
 
     def complaints(self) -> str:

@@ -24,6 +24,10 @@ _SAID: Final = 1 << 16  # bytes of output in one frame
 _FRAMING: Final = 64  # bytes of lengths and small fields around an answer's one large field
 
 
+def _pairs(env: Mapping[str, str]) -> list[bytes]:
+    return [frames.argument(f"{name}={value}") for name, value in env.items()]
+
+
 def greet(link: Link, *, seconds: float, processes: int | None, timeout: float) -> dict[str, str]:
     """Say hello to PID 1, give it `seconds` to live, and return what it reports of its walls.
 
@@ -56,6 +60,7 @@ class Session:
         """
         self.facts, self._fetch = facts, fetch
         self._link, self._env, self._end = link, dict(env), end
+        self._plain = _pairs(self._env)  # what most commands get
         self._lock, self._over = threading.Lock(), False
         self._closing = threading.Lock()
 
@@ -89,8 +94,7 @@ class Session:
         if not argv or not argv[0]:
             raise ValueError("there is no command to run")
         words = [frames.argument(word) for word in argv]
-        pairs = [frames.argument(f"{name}={value}") for name, value in (self._env | dict(env or {})).items()]
-        return [b"%d" % len(words), *words, *pairs]
+        return [b"%d" % len(words), *words, *(_pairs({**self._env, **env}) if env else self._plain)]
 
     def terminal(self, argv: Sequence[str], screen: Screen, *, env: Mapping[str, str] | None = None) -> int:
         """Run `argv` on a terminal made in the sandbox; return its exit code. Raises as `run`."""

@@ -1,5 +1,8 @@
 """PID 1 of every sandbox: runs commands and moves files for the host, over typed frames on stdin and stdout.
 
+Where host and sandbox share the workspace's directory, the host may hand it two named pipes there to go on by, past
+the engine; stdin stays the lifeline.
+
 `python3 -I -S /opt/agent-pipeline/frame_agent.pyc`, Python 3.11+, standard library only, and little of it: start-up is
 part of every run, so it is compiled ahead (`compile_agent.py`). Whoever starts it owns it: it ends when stdin closes,
 or at its deadline, and with it the kernel ends everything else in the PID namespace. It is killed, never trusted; the
@@ -26,7 +29,7 @@ import time
 PROTOCOL = 1
 WORKSPACE = "/workspace"
 
-HELLO, EXEC, READ, WRITE, LIST, TERMINAL, INPUT, RESIZE = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, EXEC, READ, WRITE, LIST, TERMINAL, INPUT, RESIZE, PIPES = 1, 2, 3, 4, 5, 6, 7, 8, 9
 POSTURE, RESULT, DATA, NAMES, DONE, FAULT, OUTPUT = 65, 66, 67, 68, 69, 70, 71
 NOT_FOUND, IS_DIRECTORY, NOT_DIRECTORY, NOT_REGULAR, TOO_LARGE, OUTSIDE, DENIED, NO_SPACE, OTHER = range(1, 10)
 TIMED_OUT, FLOODED, TRUNCATED = 1, 2, 4
@@ -38,8 +41,11 @@ FLOOD = 64 << 20  # a command that says more than this is killed; what is kept o
 CHUNK = 1 << 16
 TYPED = 1 << 16  # what a person typed and the program has not read; more is left on the wire
 MARKER_ROOM = 48
+ENDED = select.POLLERR | select.POLLHUP
 
-SIGINT, SIGKILL, SIGPIPE, SIGXFSZ = 2, 9, 13, 25
+SIGINT, SIGKILL, SIGSTOP = 2, 9, 19
+# A command starts with every signal as the kernel has it. All are named: where one is not, glibc asks first.
+SIGNALS = tuple(signal for signal in range(1, 65) if signal not in (SIGKILL, SIGSTOP, 32, 33))
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 RLIMIT_NPROC = 6
 
@@ -92,14 +98,21 @@ class Wire:
     """The two pipes to the host, never blocking past the deadline, never surviving the host."""
 
     def __init__(self, reader, writer):
-        self.reader, self.writer = reader, writer
         self.deadline = time.monotonic() + 60  # until the host says otherwise
+        self.lifeline = reader  # its end is the host's, whatever the frames travel by
+        self.go_by(reader, writer)
+
+    def go_by(self, reader, writer):
+        """Read and write these from now on."""
+        self.reader, self.writer = reader, writer
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
         self.arriving, self.leaving = select.poll(), select.poll()
+        for poller in (self.arriving, self.leaving):
+            poller.register(self.lifeline, 0)  # only the end is of interest
+            poller.register(reader, 0)
         self.arriving.register(reader, select.POLLIN)
         self.leaving.register(writer, select.POLLOUT)
-        self.leaving.register(reader, 0)  # only its end is of interest here
 
     def left(self):
         """Return the milliseconds of life that are left; ends the process when there are none."""
@@ -116,7 +129,9 @@ class Wire:
             try:
                 chunk = os.read(self.reader, min(size - len(data), 1 << 20))
             except BlockingIOError:
-                self.arriving.poll(left)
+                for descriptor, event in self.arriving.poll(left):
+                    if descriptor == self.lifeline and event & ENDED:
+                        leave()
                 continue
             if not chunk:
                 leave()
@@ -141,7 +156,7 @@ class Wire:
                 data = data[os.write(self.writer, data) :]
             except BlockingIOError:
                 for descriptor, event in self.leaving.poll(left):
-                    if descriptor == self.reader or event & (select.POLLERR | select.POLLHUP):
+                    if descriptor in (self.reader, self.lifeline) or event & ENDED:
                         leave()
             except OSError:
                 leave()
@@ -238,7 +253,7 @@ def launch(argv, env, null, writer, adjuster):
             file_actions=actions,
             setsid=True,
             setsigmask=(),
-            setsigdef=(SIGPIPE, SIGXFSZ),
+            setsigdef=SIGNALS,
         )
     finally:
         adjuster.set(raised=False)
@@ -248,15 +263,17 @@ def watch(wire, pid, reader, kept, end):
     """Read until the command ends, its time is over or it floods; return its exit code or None, and flags."""
     ended = os.pidfd_open(pid)
     poller = select.poll()
-    for descriptor, events in ((ended, select.POLLIN), (reader, select.POLLIN), (wire.reader, 0)):
-        poller.register(descriptor, events)
+    for descriptor in (ended, reader):
+        poller.register(descriptor, select.POLLIN)
+    for descriptor in (wire.reader, wire.lifeline):
+        poller.register(descriptor, 0)
     try:
         while True:
             left = end - time.monotonic()
             if left <= 0:
                 return None, TIMED_OUT
             ready = [descriptor for descriptor, _ in poller.poll(min(int(left * 1000) + 1, wire.left()))]
-            if wire.reader in ready:
+            if wire.reader in ready or wire.lifeline in ready:
                 leave()
             if reader in ready and not drain(reader, kept, once=True):
                 poller.unregister(reader)
@@ -321,7 +338,7 @@ class Terminal:
                 file_actions=actions,
                 setsid=True,
                 setsigmask=(),
-                setsigdef=(SIGINT, SIGPIPE, SIGXFSZ),
+                setsigdef=SIGNALS,
             )
         finally:
             os.close(self.slave)
@@ -336,6 +353,8 @@ class Terminal:
                 ready = [descriptor for descriptor, _ in self.poller.poll(self.wire.left())]
                 if self.wire.reader in ready:
                     self.obey()
+                elif self.wire.lifeline in ready:
+                    leave()
                 if self.master in ready:
                     self.pass_on()
                 if ended in ready:
@@ -348,6 +367,7 @@ class Terminal:
 
     def watch(self):
         """Wait for what can be dealt with now."""
+        self.poller.register(self.wire.lifeline, 0)
         self.poller.register(self.wire.reader, select.POLLIN if len(self.typed) < TYPED else 0)
         if self.open:
             self.poller.register(self.master, select.POLLIN | (select.POLLOUT if self.typed else 0))
@@ -527,6 +547,21 @@ class Agent:
         except ValueError:
             return FAULT, [b"%d" % OTHER]
 
+    def switch(self, tag, names):
+        """Go on by two named pipes of the workspace: one to read, one to write. Where there are none, stay."""
+        opened = []
+        try:
+            for name, way in zip(names, (os.O_RDONLY, os.O_WRONLY), strict=True):
+                path = os.path.join(os.fsencode(WORKSPACE), name)
+                opened.append(os.open(path, way | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
+        except OSError as error:
+            for descriptor in opened:
+                os.close(descriptor)
+            self.wire.send(FAULT, tag, [b"%d" % FAULTS.get(error.errno, OTHER)])
+            return
+        self.wire.send(DONE, tag, [])
+        self.wire.go_by(*opened)  # what was there before stays open: an engine would take its end for ours
+
     def serve(self):
         """Greet once, then answer until the host is gone."""
         kind, tag, fields = self.wire.receive()
@@ -537,6 +572,9 @@ class Agent:
             kind, tag, fields = self.wire.receive()
             if kind in (INPUT, RESIZE):
                 continue  # typed to a program that had ended by then
+            if kind == PIPES:
+                self.switch(tag, fields)
+                continue
             self.wire.send(*self._tagged(tag, self.answer(kind, tag, fields)))
 
     @staticmethod

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent_pipeline import clock, process
 from agent_pipeline.config import Config
-from agent_pipeline.sandbox import cgroups, engines
+from agent_pipeline.documents.provenance import SandboxFacts
+from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox import bubblewrap, cgroups, engines, layout, pipes
 from agent_pipeline.sandbox import container as container_of
+from agent_pipeline.sandbox.cell import Cell
 from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
 from agent_pipeline.sandbox.images import docker_load, unpack
+from agent_pipeline.sandbox.session import Session, greet
 
 pytestmark = pytest.mark.containers
+FACTS = SandboxFacts("bubblewrap", "0.8.0", "bwrap", "0" * 64, "0" * 64, "0" * 64, ())
 
 CHILD = """
 import sys
@@ -133,6 +140,52 @@ def assert_nothing_left(run: str, runs: Path) -> None:
         clock.sleep(0.05)
     assert left(run) == []
     assert intents_left(runs, run) == []
+
+
+def first_process(run: str) -> Path:
+    """The directory in /proc of the container's PID 1."""
+    sdk = container_of.connect(30)
+    with contextlib.closing(sdk):
+        (found,) = sdk.containers.list(filters={"label": f"agent-pipeline.run={run}"})
+        return Path(f"/proc/{found.attrs['State']['Pid']}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's descriptors take root to look at")
+def test_frames_go_past_the_engine_by_pipes_that_nothing_names(config: Config, spec: Spec) -> None:
+    """Pipes that are open at both ends and have no name, in the sandbox's PID 1; commands get none of them."""
+    run = f"test-{os.urandom(4).hex()}"
+    with engines.engine("docker", config).start(replace(spec, run=run)) as sandbox:
+        opened = [str(path.readlink()) for path in first_process(run).glob("fd/*")]
+        mine = [path for path in opened if path.startswith("/workspace/")]
+        assert len(mine) == 2
+        assert all(path.endswith(" (deleted)") for path in mine)
+        assert list(spec.workspace.iterdir()) == []
+        assert sandbox.run(["sh", "-c", "echo /proc/self/fd/*"], seconds=10).output.split()[:-1] == [
+            b"/proc/self/fd/0",
+            b"/proc/self/fd/1",
+            b"/proc/self/fd/2",
+        ]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_attached_stdin_is_the_lifeline_whatever_frames_go_by(config: Config, spec: Spec, *, busy: bool) -> None:
+    """The engine's end of the stream is closed, and the pipes are not: PID 1 ends all the same, in a command too."""
+    command = ["bwrap", *bubblewrap.arguments(unpack.rootfs(config, spec.image), spec, layout.environment(spec.image))]
+    cell = Cell(command, spec, None)
+    try:
+        greet(cell.link, seconds=60, processes=None, timeout=20)
+        link = pipes.shorter(cell.link, spec.workspace)
+        assert link is not cell.link
+        session = Session(link, FACTS, layout.environment(spec.image), lambda: None)
+        assert session.run(["echo", "there"], seconds=10).output == b"there\n"
+        threading.Timer(0.3 if busy else 0, cell.link.close).start()
+        started = clock.monotonic()
+        with pytest.raises(SandboxError, match="gone"):
+            session.run(["sleep", "30"], seconds=40)
+        assert clock.monotonic() - started < 5
+        session.close()
+    finally:
+        cell.end()
 
 
 @pytest.mark.parametrize("name", engines.NAMES)
