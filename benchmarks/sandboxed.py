@@ -80,6 +80,7 @@ def _bench(stack: ExitStack) -> tuple[configuration.Config, Engine, Image, Clone
 def tool_call() -> Result:
     """One `true` through the frame agent, against the same by an exec of the Docker SDK in the same image.
 
+    Every call is a figure, those after a pause too.
     After each pair is a pause: the engine still tidies up after its execs for a while, which is not ours to pay.
     """
     with ExitStack() as stack:
@@ -98,6 +99,7 @@ def tool_call() -> Result:
             peer_name="docker SDK exec_run",
             runs=30,
             inner=5,
+            apart=True,
             between=lambda: clock.sleep(0.1),
         )
 
