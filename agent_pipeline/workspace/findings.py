@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from agent_pipeline import clock
 from agent_pipeline.documents import paths
@@ -16,6 +16,7 @@ from agent_pipeline.repository.trees import EXECUTABLE, FILE, GITLINK, SYMLINK, 
 from agent_pipeline.workspace import reading
 from agent_pipeline.workspace.ignoring import Ignored
 
+T = TypeVar("T", str, tuple[str, str])
 MAX_LISTED: Final = 1000  # refusals and ignored paths beyond this are counted, not named
 _LINKS: Final = {SYMLINK: "a symbolic link", GITLINK: "a submodule"}
 _KINDS: Final = (
@@ -42,6 +43,30 @@ class Harvest:
 
 
 @dataclass(slots=True)
+class Listed(Generic[T]):
+    """The first `MAX_LISTED` in order of all that is added, and how many there are: hostile code can make millions."""
+
+    items: list[T] = field(default_factory=list)
+    dropped: int = 0
+
+    def add(self, item: T) -> None:
+        """Add one more."""
+        self.items.append(item)
+        if len(self.items) > 4 * MAX_LISTED:
+            self._cut()
+
+    def first(self) -> tuple[list[T], int]:
+        """Return the first in order, and the number of all others."""
+        self._cut()
+        return self.items, self.dropped
+
+    def _cut(self) -> None:
+        self.items.sort()
+        self.dropped += max(len(self.items) - MAX_LISTED, 0)
+        del self.items[MAX_LISTED:]
+
+
+@dataclass(slots=True)
 class Findings:
     """Collects what differs from the base. `deadline` is on the monotonic clock."""
 
@@ -54,17 +79,17 @@ class Findings:
     total: int = 0
     puts: dict[str, Put] = field(default_factory=dict)
     deletes: list[str] = field(default_factory=list)
-    refusals: list[tuple[str, str]] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    refusals: Listed[tuple[str, str]] = field(default_factory=Listed)
+    left: Listed[str] = field(default_factory=Listed)
 
     def result(self) -> Harvest:
         """Return everything in the order of the paths."""
-        refused, left = len(self.refusals) - MAX_LISTED, len(self.left) - MAX_LISTED
+        (refused, more), (left, others) = self.refusals.first(), self.left.first()
         return Harvest(
             dict(sorted(self.puts.items())),
             tuple(sorted(self.deletes)),
-            (*sorted(self.refusals)[:MAX_LISTED], *((("...", f"and {refused} more"),) if refused > 0 else ())),
-            (*sorted(self.left)[:MAX_LISTED], *((f"... and {left} more",) if left > 0 else ())),
+            (*refused, *((("...", f"and {more} more"),) if more else ())),
+            (*left, *((f"... and {others} more",) if others else ())),
         )
 
     def in_time(self) -> None:
@@ -78,7 +103,7 @@ class Findings:
         if paths.is_git_directory(text):
             self.refuse(path, "it is a Git directory or points to one; it is not read")
         elif self.ignored.match(path, folder=folder):
-            self.left.append(paths.visible(_shown(path)) + ("/" if folder else ""))
+            self.left.add(paths.visible(_shown(path)) + ("/" if folder else ""))
         elif (reason := paths.reason_against(text)) is not None:
             self.refuse(path, reason)
         else:
@@ -144,7 +169,7 @@ class Findings:
 
     def refuse(self, path: bytes, reason: str) -> None:
         """Note what no proposal can carry, for people."""
-        self.refusals.append((paths.visible(_shown(path)), reason))
+        self.refusals.add((paths.visible(_shown(path)), reason))
 
     def withheld(self, path: bytes) -> None:
         """Refuse what was made in place of a path that the copy did not have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,8 +55,18 @@ def _open(name: bytes | Path, parent: int | None, flags: int, mode: int) -> int:
     try:
         return os.open(name, flags, dir_fd=parent)
     except PermissionError:
-        os.chmod(name, mode, dir_fd=parent)  # only after `lstat` said that it is no link, and with nobody else at work
+        _make_readable(name, parent, mode)
         return os.open(name, flags, dir_fd=parent)
+
+
+def _make_readable(name: bytes | Path, parent: int | None, mode: int) -> None:
+    """Change the mode of what is there now and no link: `chmod` by name would follow one that was put in its place."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not stat.S_ISLNK(os.fstat(handle).st_mode):
+            Path(f"/proc/self/fd/{handle}").chmod(mode)
+    finally:
+        os.close(handle)
 
 
 def whole(file: int, size: int, deadline: float) -> bytes:
