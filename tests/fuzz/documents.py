@@ -178,7 +178,7 @@ HONEST: Final = [
 ]
 
 
-def _bundle(data: bytes) -> None:
+def _bundle_manifest(data: bytes) -> None:
     """A manifest and what follows it, behind a first line that is right; and the bytes as they are."""
     head, _, rest = data.partition(b"\xff\xff")
     line = f"agentpatch 1 {strict.sha256(head)} {len(head)}\n".encode()
@@ -270,7 +270,7 @@ TARGETS: Final = (
     ),
     Target("log-proof", _log_proof, lambda: [PROOF.to_json(), EMPTY.to_json()], JSON_WORDS),
     Target("state-map", _state_map, lambda: [b"\xff\xff".join(PROOF.node_bytes)], (b"\xff\xff", b"\0" * 32)),
-    Target("bundle", _bundle, lambda: [_bundle_seed()], (*JSON_WORDS, b"\xff\xff")),
+    Target("bundle-manifest", _bundle_manifest, lambda: [_bundle_seed()], (*JSON_WORDS, b"\xff\xff")),
     Target("git-object", _git_object, lambda: [b"blob 1\0x", b"tree 0\0"], (b"commit ", b"\0")),
     Target(
         "staged", _staged, lambda: [MAKER.staged()[0] + b"\xff" + MAKER.staged()[1].encode()], (b"\n\n", b"parent ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz.target import FOUND
 from fuzz.targets import TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -105,6 +107,18 @@ def test_good_inputs_and_what_fell_once_are_read_within_time_and_memory() -> Non
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_every_target_is_in_the_table_by_a_name_of_its_own() -> None:
+    """Of two with one name, the table would keep the second, and the first would never run again."""
+    made = [
+        ast.literal_eval(call.args[0])
+        for path in HERE.glob("*.py")
+        for call in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "Target"
+    ]
+    assert sorted(made) == sorted(TARGETS)
+    assert all(path.name in TARGETS for path in FOUND.iterdir())
 
 
 @pytest.mark.parametrize("name", list(TARGETS))
