@@ -6,24 +6,49 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# What agents never see: `.env` files, private keys, credentials of the usual tools.
+# What agents never see: private keys, and where the usual tools keep credentials. Examples and public keys are not
+# meant. What comes later has the last word: in `secrets` the examples are withheld too, which takes `**` behind it.
 SECRETS = (
     ".env",
     ".env.*",
+    "!.env.example",
+    "!.env.sample",
+    "!.env.template",
+    "!.env.dist",
     "*.pem",
     "*.key",
     "*.p12",
     "*.pfx",
-    "id_rsa",
-    "id_ed25519",
-    "id_ecdsa",
-    ".netrc",
-    ".pypirc",
-    ".npmrc",
-    ".aws/",
-    ".ssh/",
+    "*.jks",
+    "*.keystore",
+    "*.ppk",
     "*.kdbx",
-    "secrets/",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_*_sk",  # keys that need a token
+    "**/.ssh/**",
+    "**/.gnupg/**",
+    ".netrc",
+    "_netrc",
+    ".pgpass",
+    ".git-credentials",
+    ".npmrc",
+    ".pypirc",
+    "**/.cargo/credentials*",
+    ".dockercfg",
+    "**/.docker/config.json",
+    "**/.kube/**",
+    "**/.aws/**",
+    "**/.azure/**",
+    "**/.config/gcloud/**",
+    ".vault-token",
+    "*.tfvars",
+    "*.tfvars.json",
+    "*.tfstate",
+    "*.tfstate.*",
+    "**/secrets/**",
 )
 
 # What runs later, elsewhere, with rights of its own: a person changes these, not an agent.

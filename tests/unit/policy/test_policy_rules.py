@@ -14,16 +14,91 @@ TEXT = starter.render(
 POLICY = load(TEXT)
 
 
-@pytest.mark.parametrize(
-    "path", [".env", "deep/er/.env.local", "server.pem", "a/id_rsa", ".aws/credentials", "secrets/x"]
+# Of each default pattern one path that it withholds, at the top and below.
+WITHHELD = (
+    ".env",
+    ".env.local",
+    "server.pem",
+    "server.key",
+    "store.p12",
+    "store.pfx",
+    "release.jks",
+    "debug.keystore",
+    "putty.ppk",
+    "passwords.kdbx",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_ecdsa_sk",
+    "id_ed25519_sk",
+    ".ssh/config",
+    ".gnupg/private-keys-v1.d/1.key",
+    ".gnupg/secring.gpg",
+    ".netrc",
+    "_netrc",
+    ".pgpass",
+    ".git-credentials",
+    ".npmrc",
+    ".pypirc",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".dockercfg",
+    ".docker/config.json",
+    ".kube/config",
+    ".kube/cache/discovery/a",
+    ".aws/credentials",
+    ".azure/accessTokens.json",
+    ".config/gcloud/application_default_credentials.json",
+    ".config/gcloud/legacy_credentials/a/adc.json",
+    ".vault-token",
+    "prod.tfvars",
+    "prod.auto.tfvars.json",
+    "terraform.tfstate",
+    "terraform.tfstate.backup",
+    "secrets/x",
+    "secrets/.env.example",
 )
+
+READABLE = (
+    "src/a.py",
+    "docs/environment.md",
+    "tests/test_a.py",
+    "keys.py",
+    ".env.example",
+    ".env.sample",
+    ".env.template",
+    ".env.dist",
+    "id_rsa.pub",
+    "id_ed25519_sk.pub",
+    "keys/release.pub",
+    ".cargo/config.toml",
+    ".docker/Dockerfile",
+    ".config/app.toml",
+    "main.tf",
+    "terraform.tfvars.example",
+    "keystore.py",
+    "environment/x.py",
+)
+
+
+@pytest.mark.parametrize("path", WITHHELD)
 def test_secrets_are_withheld_by_default(path: str) -> None:
-    assert not rules.may_read(POLICY, path)
+    for place in (path, f"deep/er/{path}", path.upper(), f"Deep/{path.upper()}"):
+        assert not rules.may_read(POLICY, place), place
 
 
-@pytest.mark.parametrize("path", ["src/a.py", "docs/environment.md", "tests/test_a.py", "keys.py"])
-def test_ordinary_files_may_be_read(path: str) -> None:
-    assert rules.may_read(POLICY, path)
+@pytest.mark.parametrize("path", READABLE)
+def test_ordinary_files_examples_and_public_keys_may_be_read(path: str) -> None:
+    for place in (path, f"deep/er/{path}"):
+        assert rules.may_read(POLICY, place), place
+
+
+def test_each_default_pattern_withholds_something_that_no_other_does() -> None:
+    for pattern in (one for one in starter.SECRETS if not one.startswith("!")):
+        rest = tuple(one for one in starter.SECRETS if one != pattern)
+        alone = [path for path in WITHHELD if rules.matches((pattern,), path) and not rules.matches(rest, path)]
+        assert alone, pattern
 
 
 @pytest.mark.parametrize(
