@@ -13,7 +13,7 @@ from agent_pipeline.attestation import dsse, log_tree, merkle, state_map, statem
 from agent_pipeline.attestation.log_tree import Read
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.log_entry import ENDINGS, FIRST_PREVIOUS, PREDICATE_TYPE, LogEntry
+from agent_pipeline.documents.log_entry import ENDINGS, FIRST_PREVIOUS, LogEntry
 from agent_pipeline.documents.root import Former, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import RejectedError, SignatureError
@@ -65,14 +65,15 @@ def read(data: bytes, root: TrustRoot, index: int | None = None) -> Signed:
     if last is not None and (now is None or not wanted & set(now.roles)):
         dsse.check(envelope, last.key, PAYLOAD_TYPE)
         return Signed(entry, last.owner, envelope.keyid, strict.sha256(data), last)
-    signed = statements.read(data, root, PREDICATE_TYPE, *entry.speakers, at=place)
+    person = statements.signer(envelope, root, at=place)
+    statements.require_role(person, *entry.speakers)
     if entry.root > root.version:
         raise SignatureError(
             f"entry {place} of the log goes by version {entry.root} of the trust root, and the protected branch has "
             f"version {root.version}: it was rewound",
             hint="put the protected branch back to its newest commit, and find out who moved it",
         )
-    return Signed(entry, signed.person.name, signed.keyid, signed.envelope)
+    return Signed(entry, person.name, envelope.keyid, strict.sha256(data))
 
 
 def standing(entries: Iterable[Signed]) -> tuple[Signed, ...]:

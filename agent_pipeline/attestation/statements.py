@@ -66,7 +66,11 @@ def opened(data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
     Whether he may say such a thing is `require`'s question. `at` is where the shared log has it, as for `signer`.
     Raises `SchemaError`, `SignatureError`.
     """
-    envelope = Envelope.from_json(data)
+    return believed(Envelope.from_json(data), data, root, at=at)
+
+
+def believed(envelope: Envelope, data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
+    """Return the same for an `envelope` that was read out of `data` already."""
     person = signer(envelope, root, at=at)
     return Signed(Statement.from_json(envelope.payload), person, envelope.keyid, strict.sha256(data))
 

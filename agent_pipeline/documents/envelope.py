@@ -8,12 +8,15 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from agent_pipeline.documents import schema, strict
 from agent_pipeline.errors import SchemaError
 
 STEM: Final = "envelope"
+# What is signed, and by whom: members beside these are read over, and written by nobody.
+_MEMBERS: Final = {"payloadType", "payload", "signatures"}
+_SIGNATURE_MEMBERS: Final = {"keyid", "sig"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,26 @@ class Envelope:
     @classmethod
     def from_json(cls, data: bytes) -> Envelope:
         """Read strictly: exactly one signature, standard base64 with padding. Raises `SchemaError`."""
-        value = strict.parse(data, what="the envelope")
-        schema.validate(STEM, value)
-        signature = value["signatures"][0]
-        return cls(
-            value["payloadType"],
-            _decode(value["payload"], "payload"),
-            signature["keyid"],
-            _decode(signature["sig"], "signature"),
-        )
+        return _envelope(strict.parse(data, what="the envelope"))
+
+    @classmethod
+    def from_one_form(cls, data: bytes) -> Envelope | None:
+        """Read what `to_json` writes, None for an envelope in any other form. Raises `SchemaError` as `from_json`."""
+        value, canonical = strict.parse_with_form(data, what="the envelope")
+        envelope = _envelope(value)
+        known = value.keys() == _MEMBERS and value["signatures"][0].keys() == _SIGNATURE_MEMBERS
+        return envelope if canonical and known else None
+
+
+def _envelope(value: Any) -> Envelope:  # noqa: ANN401 - any JSON value
+    schema.validate(STEM, value)
+    signature = value["signatures"][0]
+    return Envelope(
+        value["payloadType"],
+        _decode(value["payload"], "payload"),
+        signature["keyid"],
+        _decode(signature["sig"], "signature"),
+    )
 
 
 def plain(data: bytes) -> bytes:
@@ -63,6 +77,7 @@ def _decode(text: str, what: str) -> bytes:
         data = binascii.a2b_base64(text)
     except ValueError as error:
         raise SchemaError(f"the envelope's {what} is not base64: {error}") from error
-    if base64.b64encode(data).decode("ascii") != text:  # one text for one content: nothing skipped, no stray bits
+    # One text for one content: nothing skipped, no stray bits.
+    if binascii.b2a_base64(data, newline=False).decode("ascii") != text:
         raise SchemaError(f"the envelope's {what} is not standard base64, or has stray bits")
     return data

@@ -70,11 +70,10 @@ class Request(Document):
     def from_statement(cls, statement: Statement) -> Request:
         """Read what `to_statement` writes. Raises `SchemaError`."""
         request = cls.from_dict(statement.predicate)
-        digest = strict.sha256(strict.canonical(statement.predicate))
-        statement.require_about(SUBJECT, digest, PREDICATE_TYPE, "the request")
+        statement.require_about_itself(SUBJECT, PREDICATE_TYPE, "the request")
         return request
 
 
 def id_of(digest: str) -> str:
     """Return the id of the request whose canonical document has the SHA-256 `digest` (hexadecimal)."""
-    return base64.b32encode(bytes.fromhex(digest)).decode("ascii").lower()[:16]
+    return base64.b32encode(bytes.fromhex(digest)[:10]).decode("ascii").lower()

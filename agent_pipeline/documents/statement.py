@@ -42,11 +42,11 @@ class Statement:
 
         Raises `SchemaError`.
         """
-        value = strict.parse(data, what="the statement")
+        value, canonical = strict.parse_with_form(data, what="the statement")
         schema.validate("statement", value)
         subject = value["subject"][0]
         statement = cls(subject["name"], subject["digest"]["sha256"], value["predicateType"], value["predicate"])
-        if not strict.is_canonical(data, value):
+        if not canonical:
             raise SchemaError("the statement is not in canonical form (RFC 8785)")
         return statement
 
@@ -60,6 +60,13 @@ class Statement:
         For statements whose predicate is a whole document, which says nothing twice.
         """
         self.require(Statement(subject, sha256, predicate_type, self.predicate), what)
+
+    def require_about_itself(self, subject: str, predicate_type: str, what: str) -> None:
+        """Raise `SchemaError` unless this is about its own predicate, called `subject`, by that type.
+
+        The predicate is one that was read: a document whose form its schema has confirmed.
+        """
+        self.require_about(subject, strict.sha256(strict.rewritten(self.predicate)), predicate_type, what)
 
     def require(self, expected: Statement, what: str) -> None:
         """Raise `SchemaError` unless this is `expected`, which a reader made again from what it had read.

@@ -17,7 +17,7 @@ def request(case: Case) -> str:
     equal("the request's id", the_request=case.request_id, the_provenance=ran.request)
     equal(
         "the request's envelope",
-        the_record=strict.sha256(case.inputs.request_envelope),
+        the_record=case.sha256(case.inputs.request_envelope),
         the_provenance=ran.request_envelope,
     )
     equal("the kind", the_request=asked.kind, the_provenance=ran.kind)
@@ -80,7 +80,7 @@ def policy(case: Case) -> str:
 
     Threat: an older or other policy, or one from the target or the proposal itself.
     """
-    in_force = strict.sha256(case.inputs.policy_bytes)
+    in_force = case.sha256(case.inputs.policy_bytes)
     require(
         case.provenance.policy == in_force,
         f"the run was made under policy {case.provenance.policy[:12]}, in force is {in_force[:12]}: ask again",
@@ -107,7 +107,7 @@ def manifest(case: Case) -> str:
 
     Threat: another change presented under a valid signature.
     """
-    found = strict.sha256(case.inputs.manifest)
+    found = case.sha256(case.inputs.manifest)
     equal("the manifest's SHA-256", the_record=found, the_signed_subject=case.statement.sha256)
     equal("the request's id", the_manifest=case.proposal.request, the_provenance=case.provenance.request)
     equal("the number", the_manifest=case.proposal.number, the_provenance=case.provenance.number)

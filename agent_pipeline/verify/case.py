@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, TypeVar
 
 from agent_pipeline import policy as policies
@@ -31,17 +31,23 @@ MANIFEST_BYTES: Final = 16 << 20
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """`inputs`, and whatever of it could be read: `found` by name, `errors` by name.
 
-    `signers` holds who signed which envelope, or why nobody did: asked by many steps, found out once.
+    `signers` holds who signed which envelope, or why nobody did, and `digests` what bytes are named by: asked by many
+    steps, found out once.
     """
 
     inputs: Inputs
     found: dict[str, Any]
     errors: dict[str, str]
     signers: dict[str, Person | SignatureError] = field(default_factory=dict)
+    digests: dict[bytes, str] = field(default_factory=dict)
+
+    def sha256(self, data: bytes) -> str:
+        """Return the SHA-256 of bytes that are part of the inputs, hexadecimal."""
+        return self.digests.get(data) or self.digests.setdefault(data, strict.sha256(data))
 
     def signer(self, name: str) -> Person:
         """Return who signed `REQUEST` or `PROVENANCE`, by the log's place for it. Raises `Skip`, `SignatureError`."""
@@ -62,72 +68,72 @@ class Case:
             raise Skip(f"not looked at: the {name} could not be read")
         return self.found[name]
 
-    @property
+    @cached_property
     def request(self) -> Request:
         """The request. Raises `Skip` when it could not be read; so do all of these."""
         value: Request = self._get("request")
         return value
 
-    @property
+    @cached_property
     def request_id(self) -> str:
         """The request's id, computed from its content."""
         value: str = self._get("request's id")
         return value
 
-    @property
+    @cached_property
     def request_envelope(self) -> Envelope:
         """The request's envelope."""
         value: Envelope = self._get(REQUEST)
         return value
 
-    @property
+    @cached_property
     def request_statement(self) -> Statement:
         """The request's statement."""
         value: Statement = self._get("request's statement")
         return value
 
-    @property
+    @cached_property
     def provenance(self) -> Provenance:
         """The provenance."""
         value: Provenance = self._get("provenance")
         return value
 
-    @property
+    @cached_property
     def provenance_envelope(self) -> Envelope:
         """The provenance's envelope."""
         value: Envelope = self._get(PROVENANCE)
         return value
 
-    @property
+    @cached_property
     def statement(self) -> Statement:
         """The provenance statement."""
         value: Statement = self._get("provenance's statement")
         return value
 
-    @property
+    @cached_property
     def proposal(self) -> Proposal:
         """The manifest."""
         value: Proposal = self._get("manifest")
         return value
 
-    @property
+    @cached_property
     def policy(self) -> Policy:
         """The landed policy."""
         value: Policy = self._get("policy")
         return value
 
-    @property
+    @cached_property
     def transcript(self) -> list[dict[str, Any]]:
         """The transcript's records."""
         value: list[dict[str, Any]] = self._get("transcript")
         return value
 
-    @property
+    @cached_property
     def log(self) -> tuple[LogEntry, ...]:
         """The entries of the shared log about this request and about everything, by index: all that stand."""
         return self.checked_log.entries
 
-    @property
+    @cached_property
     def checked_log(self) -> CheckedLog:
         """What the shared log says about this request and about everything, by a proof that holds."""
         value: CheckedLog = self._get("log")
@@ -136,14 +142,14 @@ class Case:
 
     def logged(self, envelope: bytes) -> int | None:
         """The index of the first entry of the log that names `envelope`, None when none does (or none can be read)."""
-        index: int | None = self.found.get("log's names", {}).get(strict.sha256(envelope))
+        index: int | None = self.found.get("log's names", {}).get(self.sha256(envelope))
         return index
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The proposal's identity: the SHA-256 of the statement, or of what stands in its place and cannot be read."""
         envelope = self.found.get(PROVENANCE)
-        return strict.sha256(envelope.payload if envelope is not None else self.inputs.provenance_envelope)
+        return self.sha256(envelope.payload if envelope is not None else self.inputs.provenance_envelope)
 
 
 def read(inputs: Inputs) -> Case:

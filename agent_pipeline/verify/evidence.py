@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from agent_pipeline.attestation import statements
 from agent_pipeline.attestation.statements import Signed
-from agent_pipeline.documents import approval, replay_result, schema, strict, summary
+from agent_pipeline.documents import approval, replay_result, schema, summary
 from agent_pipeline.documents.approval import Approval
-from agent_pipeline.documents.envelope import plain
+from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.root import Person
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import Summary
 from agent_pipeline.documents.verification import PASSED, verdict
 from agent_pipeline.errors import RejectedError
-from agent_pipeline.verify.case import Case
+from agent_pipeline.verify.case import PROVENANCE, Case
 from agent_pipeline.verify.inputs import LandingInputs
 
 
@@ -87,7 +87,7 @@ class Evidence:
             and locked is not None
             and test.result.image == locked.identity
             and test.result.backend in case.policy.sandbox.backends
-            and test.policy == strict.sha256(case.inputs.policy_bytes)
+            and test.policy == case.sha256(case.inputs.policy_bytes)
             and verdict(test.result.checks) == PASSED
         )
 
@@ -98,12 +98,12 @@ class Evidence:
             True,
             case.inputs.root.repository,
             case.proposal.target,
-            strict.sha256(case.inputs.policy_bytes),
+            case.sha256(case.inputs.policy_bytes),
             case.identity,
             case.proposal.base,
             case.proposal.tree,
         )
-        basis = {strict.sha256(case.inputs.request_envelope), strict.sha256(case.inputs.provenance_envelope)}
+        basis = {case.sha256(case.inputs.request_envelope), case.sha256(case.inputs.provenance_envelope)}
         return tuple(
             held
             for held in self.summaries
@@ -126,14 +126,12 @@ def read(case: Case, landing: LandingInputs) -> Evidence:
 
     One that is not written in the one form is none: it would be an old signature under a new digest.
     """
-    manifest = strict.sha256(case.inputs.manifest)
+    manifest = case.sha256(case.inputs.manifest)
     found: list[Held] = []
     for data in sorted(set(landing.attestations)):
         try:
-            if plain(data) != data:
-                continue
-            signed = statements.opened(data, case.inputs.root, at=case.logged(data))
-            if signed.statement.sha256 == manifest and (held := _held(signed)) is not None:
+            signed = _opened(case, data)
+            if signed is not None and signed.statement.sha256 == manifest and (held := _held(signed)) is not None:
                 found.append(held)
         except RejectedError:
             continue
@@ -143,6 +141,19 @@ def read(case: Case, landing: LandingInputs) -> Evidence:
         tuple(held for held in found if isinstance(held, HeldSummary)),
         tuple(held for held in found if isinstance(held, HeldApproval)),
     )
+
+
+def _opened(case: Case, data: bytes) -> Signed | None:
+    """Return what somebody signed, None when it is not in the one form. Raises `RejectedError`.
+
+    The provenance lies beside the others, and the case has read it already.
+    """
+    envelope = Envelope.from_one_form(data)
+    if envelope is None:
+        return None
+    if data == case.inputs.provenance_envelope and "provenance's statement" in case.found:
+        return Signed(case.statement, case.signer(PROVENANCE), envelope.keyid, case.sha256(data))
+    return statements.believed(envelope, data, case.inputs.root, at=case.logged(data))
 
 
 def _held(signed: Signed) -> Held | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from agent_pipeline.documents import moments, strict
+from agent_pipeline.documents import moments
 from agent_pipeline.documents.approval import APPROVED, REJECTED
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.errors import RejectedError
@@ -48,7 +48,7 @@ def _check(case: Case, review: HeldApproval) -> None:
         ("tree", said.tree, case.proposal.tree),
         ("request", said.request, case.request_id),
         ("proposal", said.proposal, case.identity),
-        ("policy", said.policy, strict.sha256(case.inputs.policy_bytes)),
+        ("policy", said.policy, case.sha256(case.inputs.policy_bytes)),
     ):
         equal(f"the {what}", the_approval=value, the_change=wanted)
     created, expires = moments.parse(said.created), moments.parse(said.expires)

@@ -163,7 +163,7 @@ def transcript(case: Case) -> str:
     if "transcript" in case.errors:
         require(None, case.errors["transcript"])
     ran, end = case.provenance, case.transcript[-1]
-    equal("the transcript's SHA-256", the_record=strict.sha256(case.inputs.transcript), the_provenance=ran.transcript)
+    equal("the transcript's SHA-256", the_record=case.sha256(case.inputs.transcript), the_provenance=ran.transcript)
     equal("the number of its records", the_record=len(case.transcript), the_provenance=ran.transcript_records)
     equal("the outcome", the_transcript=end["outcome"], the_provenance=ran.outcome)
     require(ran.outcome == _ENDS[ran.engine], f"the run ended with {ran.outcome!r}, which proposes nothing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -83,9 +84,57 @@ def test_canonical_bytes_are_known_without_writing_them_again(
         read = strict.parse(data, what="it")
     except (UnicodeEncodeError, SchemaError):
         return
+    assert strict.rewritten(read) == strict.canonical(read)
     assert strict.is_canonical(data, read) is (strict.canonical(read) == data)
+    assert strict.parse_with_form(data, what="it") == (read, strict.canonical(read) == data)
     canonical = strict.canonical(read)
     assert strict.is_canonical(canonical, strict.parse(canonical, what="it"))
+
+
+# What may stand anywhere in a text, and what a second look at each object is there to find.
+WORDS = (
+    "",
+    " ",
+    "0",
+    "-0",
+    "1.0",
+    "1e3",
+    "NaN",
+    "9007199254740993",
+    '"',
+    "\\",
+    "\\ud800",
+    "\\u0061",
+    '"a":1,',
+    ",",
+    "{",
+    "]",
+)
+WORDS += ("\x7f", "\x00", "\ufeff", "é", "null")
+
+
+@settings(max_examples=500)
+@given(value=JSON, words=st.lists(st.tuples(st.sampled_from(WORDS), st.integers(0, 60)), max_size=3))
+def test_one_look_at_the_whole_finds_what_a_look_at_each_object_finds(value: Any, words: list[tuple[str, int]]) -> None:
+    text = strict.canonical(value).decode()
+    for word, at in words:
+        text = text[:at] + word + text[at:]
+    assert _said(strict.parse, text) == _said(strict._doubted, text)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":1,"a":1}', '{"a":{"b":1,"b":2}}', '{"a":1.5}', "[9007199254740992]", "[-0]", "[NaN]"]
+)
+def test_what_is_doubtful_is_looked_at(text: str) -> None:
+    assert strict._as_written(text.encode()) is strict._DOUBTFUL
+    assert strict._as_written(b'{"a":[1,null,"b"]}') == {"a": [1, None, "b"]}
+
+
+def _said(reader: Callable[..., Any], text: str) -> str:
+    try:
+        return repr(reader(text.encode(), what="it"))
+    except SchemaError as error:
+        return error.message
 
 
 @pytest.mark.parametrize("text", ['"\\ud800"', '["\\uDFFF"]', '{"\\udbff":1}', '"\\ud83d\\u0041"', '"\\\\\\ud800"'])
