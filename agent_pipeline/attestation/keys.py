@@ -132,6 +132,7 @@ def openssh_blob(key: Key) -> bytes:
     return string(_SSH_P256) + string(_SSH_CURVE) + string(point)
 
 
+@lru_cache(maxsize=1024)
 def key_from_blob(blob: bytes, owner: str = "") -> Key:
     """Read SSH's wire format. Raises `SchemaError` for other bytes, `SignatureError` for weak keys, other schemes."""
     reader = Reader(blob, "the SSH public key")

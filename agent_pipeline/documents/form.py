@@ -53,20 +53,29 @@ class Document:
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401 - any field
     """Convert dataclasses and tuples to JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: to_plain(item) for name, item in items if item is not None}
+    if isinstance(value, (str, int)) or value is None:
+        return value
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in value]
     if isinstance(value, dict):
         return {name: to_plain(item) for name, item in value.items()}
-    return value
+    kind: Any = type(value)
+    names = _names(kind)
+    if names is None:
+        return value
+    return {name: to_plain(item) for name in names if (item := getattr(value, name)) is not None}
 
 
 def from_plain(kind: type[T], value: Any) -> T:  # noqa: ANN401 - any JSON value
     """Convert validated JSON to `kind`: a dataclass, a container of such, or a plain type."""
     converter = _converter(typing.cast("Any", kind))
     return typing.cast("T", value if converter is None else converter(value))
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - any type
+    """Return the names of a dataclass's fields, None for any other type. Types are looked at once."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 @cache
@@ -87,10 +96,10 @@ def _converter(kind: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - one 
 
 def _of_fields(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a dataclass
     hints = typing.get_type_hints(kind)
-    other = {field.name: found for field in dataclasses.fields(kind) if (found := _converter(hints[field.name]))}
+    other = [(name, found) for name in _names(kind) or () if (found := _converter(hints[name]))]
 
     def convert(value: dict[str, Any]) -> Any:  # noqa: ANN401 - one of `kind`
-        made = {name: other[name](value[name]) for name in other.keys() & value.keys()}
-        return kind(**{**value, **made})
+        made = {name: found(value[name]) for name, found in other if name in value}
+        return kind(**{**value, **made}) if made else kind(**value)
 
     return convert

@@ -50,6 +50,7 @@ _ASCII_BAD: Final = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9]|lpt[0-9])(\..*)?")
 # What FAT and NTFS call a long name beside it: `GIT~1` is `.git`, `GI7EBA~1` is `.gitmodules` (git's is_ntfs_dotgit).
 _SHORT_NAME: Final = re.compile(r"[^.]{1,7}~[0-9]{1,6}(\.[^.]{0,3})?")
+_GIT_SHORT_NAME: Final = re.compile(r"git~[0-9]+")
 _NEVER: Final = {
     ".git": "Git's own directory",
     ".gitmodules": "Git's own settings",
@@ -97,8 +98,12 @@ def collision_key(path: str) -> str:
 
 def is_git_directory(name: str) -> bool:
     """Return whether some file system takes the single name `name` for `.git`."""
-    key = collision_key(name).split(":", 1)[0].rstrip(". ")
-    return key == ".git" or re.fullmatch(r"git~[0-9]+", key) is not None
+    return _is_git(collision_key(name))
+
+
+def _is_git(key: str) -> bool:
+    key = key.split(":", 1)[0].rstrip(". ")
+    return key == ".git" or _GIT_SHORT_NAME.fullmatch(key) is not None
 
 
 def visible(text: str) -> str:
@@ -152,13 +157,13 @@ def _characters(name: str) -> str | None:
 
 def _special(name: str) -> str | None:  # noqa: PLR0911 - a list of reasons
     key = collision_key(name).rstrip(". ")
-    if is_git_directory(name):
+    if _is_git(key):
         return "some file system takes it for `.git`"
     if key in _NEVER:
         return f"it names {_NEVER[key]} (`{key}`), which a proposal never carries"
     if key in _EXACT_ONLY and name != key:
         return f"some file system takes it for `{key}`"
-    if key in {"", ".", ".."} or any(character in "/\\:" for character in key):
+    if key in {"", ".", ".."} or "/" in key or "\\" in key or ":" in key:
         return "some programs take one of its characters for a separator"
     if _DEVICE.fullmatch(key) or _DEVICE.fullmatch(key.split(".", 1)[0].rstrip()):
         return "it is the name of a device on Windows"

@@ -80,15 +80,19 @@ class TrustRoot(Document):
 
     def key(self, keyid: str) -> Key | None:
         """Return the key named `keyid` that somebody has now, or None."""
-        return next((key for key in self.keys if key.keyid == keyid), None)
+        for key in self.keys:
+            if key.keyid == keyid:
+                return key
+        return None
 
     def known(self, keyid: str) -> Key | None:
         """Return the key named `keyid` that somebody has or once had, or None."""
-        return self.key(keyid) or next((grant.key for grant in self.ended(keyid)), None)
+        key = self.key(keyid)
+        return next((grant.key for grant in self.ended(keyid)), None) if key is None else key
 
     def ended(self, keyid: str) -> tuple[Former, ...]:
         """Return the grants of the key `keyid` that ended."""
-        return tuple(grant for grant in self.former if grant.keyid == keyid)
+        return tuple([grant for grant in self.former if grant.keyid == keyid])
 
     def speaker(self, keyid: str, at: int | None) -> Person | None:
         """Return for whom the key `keyid` speaks at the log's index `at`, with every role that it has there, or None.
@@ -102,7 +106,7 @@ class TrustRoot(Document):
         name = now.name if now is not None else then[0].owner
         roles = {*(now.roles if now is not None else ()), *(role for grant in then for role in grant.roles)}
         bot = (now is not None and now.bot) or any(grant.bot for grant in then)
-        return Person(name, (keyid,), tuple(role for role in ROLES if role in roles), bot)
+        return Person(name, (keyid,), tuple([role for role in ROLES if role in roles]), bot)
 
     def person(self, name: str) -> Person | None:
         """Return the person called `name`, or None."""
@@ -110,7 +114,10 @@ class TrustRoot(Document):
 
     def owner(self, keyid: str) -> Person | None:
         """Return who owns the key `keyid` now, or None."""
-        return next((person for person in self.people if keyid in person.keys), None)
+        for person in self.people:
+            if keyid in person.keys:
+                return person
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the TUF root payload."""

@@ -38,9 +38,10 @@ def holds(stem: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
     It takes 1.0 for an integer, as JSON Schema does. No reader of ours lets such a number in.
     """
     try:
-        return bool(_compiled(stem).is_valid(value))
+        answer: bool = _compiled(stem).is_valid(value)
     except ValueError:  # it takes JSON alone: no lone surrogates, no members that are not named by text
         return False
+    return answer
 
 
 def first_error(stem: str, value: Any) -> Any | None:  # noqa: ANN401 - any JSON value; jsonschema's error

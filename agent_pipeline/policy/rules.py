@@ -68,7 +68,8 @@ def matches(patterns: Iterable[str], path: str) -> bool:
 
 def _denied(patterns: tuple[str, ...], path: str) -> bool:
     """Return whether a deny pattern means `path`, on any file system: `.VSCode/tasks.json` is `.vscode/tasks.json`."""
-    return matches(patterns, path) or matches(_folded(patterns), paths.collision_key(path))
+    folded, key = _folded(patterns), paths.collision_key(path)
+    return matches(patterns, path) or ((folded, key) != (patterns, path) and matches(folded, key))
 
 
 @lru_cache(maxsize=64)

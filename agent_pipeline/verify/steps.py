@@ -25,15 +25,15 @@ def require(holds: object, reason: str) -> None:
 
 def equal(what: str, **values: Any) -> None:  # noqa: ANN401 - any values of documents
     """Raise `RejectedError` unless all values are equal; the names say where each was found."""
-    first = next(iter(values.values()))
-    if any(value != first for value in values.values()):
+    found = list(values.values())
+    if found.count(found[0]) != len(found):
         said = ", ".join(f"{where.replace('_', ' ')} says {str(value)[:120]!r}" for where, value in values.items())
         raise RejectedError(f"{what} is not the same everywhere: {said}")
 
 
 def run(steps: Sequence[tuple[str, Step[C]]], case: C, *, first: int = 1) -> tuple[Check, ...]:
     """Take every step, whatever the others said; numbers start at `first`."""
-    return tuple(_take(f"{number:02d} {name}", step, case) for number, (name, step) in enumerate(steps, first))
+    return tuple([_take(f"{number:02d} {name}", step, case) for number, (name, step) in enumerate(steps, first)])
 
 
 def _take(name: str, step: Step[C], case: C) -> Check:
@@ -50,5 +50,6 @@ def _take(name: str, step: Step[C], case: C) -> Check:
 
 def printable(text: str) -> str:
     """Return `text` in one line, without characters that act on a terminal, cut to a length."""
-    plain = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
-    return plain if len(plain) <= MAX_REASON else plain[: MAX_REASON - 1] + "…"
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
