@@ -6,19 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from support.courts import open_court, refused
+from support.courts import refused
 from support.hostile import HostileRunner, signer
 from support.people import Person
 from support.teams import Team
 from support.trust import BASE, Maker
 
 from agent_pipeline import clock
-from agent_pipeline.errors import StaleError
-from agent_pipeline.merge import merging
-from agent_pipeline.repository import commits, records
-from agent_pipeline.repository.dossier import open_dossier
-from agent_pipeline.review import evidence
-from agent_pipeline.signing import hand as hands
+from agent_pipeline.repository import commits
 from agent_pipeline.verify import decide
 
 At = Callable[[str], Team]
@@ -68,25 +63,6 @@ def test_070_commits_behind_the_second_parent_and_an_evil_merge(at: At) -> None:
     ):
         landing = replace(Maker().landing(), staged=Maker().staged(**fields))
         refused(decide(landing), "35 staged", word, alone=True)
-
-
-@pytest.mark.containers
-def test_a_target_that_moves_between_the_decision_and_the_push(at: At) -> None:
-    """Time of check, time of use: everything was verified and decided; then somebody else pushes."""
-    team = at("approved")
-    desk = open_court(team).desk()
-    hand = hands.need(desk.config, desk.clone, desk.landed.root, "merger")
-    dossier = open_dossier(records.find(desk.clone, team.id, desk.remote))
-    decision, held = evidence.decide_landing(desk, dossier, clock.now(), merger=hand.signer.public().keyid)
-    assert decision.verdict == "passed", decision
-    basis = merging.Basis(decision, held, evidence.staged_commit(desk, dossier))
-    team.alice.git("pull", "-q", "--ff-only", "origin", "main")
-    team.alice.git("commit", "-q", "--allow-empty", "-m", "Meanwhile")
-    team.alice.git("push", "-q", "origin", "main")
-    refs = team.alice.git("ls-remote", str(team.bare))
-    with pytest.raises(StaleError, match="main"):
-        merging.merge(desk, dossier, basis, hand, clock.now())
-    assert team.alice.git("ls-remote", str(team.bare)) == refs
 
 
 HIDES = {
