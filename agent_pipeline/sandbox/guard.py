@@ -4,11 +4,12 @@
 
     setpriv --pdeathsig TERM      the guard learns at once when we die, even by `kill -9`
       sh                          the guard: waits, kills, removes the control group, and is outside of it
-        prlimit                   resource limits
-          setpriv                 as root only: uid 10001, no groups, no capabilities, no new privileges
-          (nsenter)               without root: the namespace that has the workspace
-            bwrap                 namespaces, mounts, system call filter
-              frame agent         PID 1, which `cell` puts into the control group before it is asked anything
+        setsid                    a process group of its own, by which the guard kills whatever is left of it
+          prlimit                 resource limits
+            setpriv               as root only: uid 10001, no groups, no capabilities, no new privileges
+            (nsenter)             without root: the namespace that has the workspace
+              bwrap               namespaces, mounts, system call filter
+                frame agent       PID 1, which `cell` puts into the control group before it is asked anything
 
 Why the uid goes before bubblewrap comes: root in its user namespace would be root on the host
 (containers/bubblewrap#313).
@@ -25,27 +26,33 @@ from typing import Final
 from agent_pipeline import process
 from agent_pipeline.sandbox.contract import UID
 
-TOOLS: Final = ("sh", "setpriv", "prlimit", "bwrap")
+TOOLS: Final = ("sh", "setsid", "setpriv", "prlimit", "bwrap")
 
 # $1 is the number of control group directories, which follow; then the command. A background job gets /dev/null as
 # stdin, so the real one goes around it; the guard itself must not hold it, or PID 1 would never see its end. PID 1 ends
-# by itself when we are gone, and the guard waits a moment for that: killed too early, bubblewrap leaves a child behind.
+# by itself when we are gone, and the guard waits a moment for that. bubblewrap may have died of the pipe on which
+# nobody reads its report any more, and left a child that waits for it for ever: the process group has it.
 _GUARD: Final = """
+over=
+trap 'over=1' TERM INT HUP
 exec 3<&0 0</dev/null
 count=$1; shift; groups=; n=0
 while [ $n -lt $count ]; do groups="$groups $1"; shift; n=$((n + 1)); done
 ( exec "$@" <&3 3<&- ) &
 child=$!
-exec 3<&- 1>/dev/null
-trap 'sleep 0.5; kill -KILL $child 2>/dev/null' TERM INT HUP
-while kill -0 $child 2>/dev/null; do wait $child; done
-tries=0
+exec 3<&- 1>/dev/null 2>/dev/null
+while kill -0 $child; do
+  [ -z "$over" ] || { sleep 0.5; kill -s KILL -- -$child; }
+  wait $child
+done
+kill -s KILL -- -$child
 for group in $groups; do
-  until rmdir "$group" 2>/dev/null || [ ! -d "$group" ] || [ $tries -ge 100 ]; do
+  tries=0
+  until rmdir "$group" || [ ! -d "$group" ] || [ $tries -ge 100 ]; do
     while read -r pid; do [ "$pid" -gt 1 ] && kill -KILL "$pid"; done <"$group/cgroup.procs"
     sleep 0.05; tries=$((tries + 1))
   done
-done 2>/dev/null
+done
 """
 
 
@@ -70,7 +77,7 @@ def chain(
     watched = [_tool("setpriv"), "--pdeathsig", "TERM", _tool("sh"), "-c", _GUARD, "sandbox-guard"]
     guard = [*watched, str(len(groups)), *map(str, groups)]
     command = [*_entering(namespace), _tool(command[0]), *command[1:]]
-    return [*guard, *limited(command, limits=limits, drop=drop)]
+    return [*guard, _tool("setsid"), *limited(command, limits=limits, drop=drop)]
 
 
 def limited(command: Sequence[str], *, limits: Sequence[str], drop: bool) -> list[str]:

@@ -27,6 +27,7 @@ from agent_pipeline.sandbox.session import Session, greet
 pytestmark = pytest.mark.containers
 FACTS = SandboxFacts("bubblewrap", "0.8.0", "bwrap", "0" * 64, "0" * 64, "0" * 64, ())
 
+OTHER = 54_321  # an ordinary user's number
 CHILD = """
 import sys
 from pathlib import Path
@@ -34,11 +35,14 @@ from agent_pipeline import config
 from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox import engines
 from agent_pipeline.sandbox.contract import Bounds, Image, Spec
-engine, name, identity, folder, workspace, run = sys.argv[1:]
+engine, name, identity, folder, workspace, run, warm = sys.argv[1:]
 spec = Spec(Image(name, identity, Path(folder)), Path(workspace), Bounds(256, 64, "1", 64, 120), run)
+one = engines.engine(engine, config.load())
+if warm:
+    one.start(spec).close()  # what is found out once is known then: the next start is nothing but a start
 print("begun", flush=True)
 try:
-    with engines.engine(engine, config.load()).start(spec) as sandbox:
+    with one.start(spec) as sandbox:
         print("ready", sandbox.facts.unenforced, flush=True)
         mark = f"77.{int(run[-8:], 16)}"
         sandbox.run(["sh", "-c", f"(setsid sleep {mark} &); trap '' TERM; sleep {mark}"], seconds=100)
@@ -50,8 +54,10 @@ except KeyboardInterrupt:
 class Supervisor:
     """A process of its own that starts a sandbox and then waits in a command."""
 
-    def __init__(self, engine: str, image: Image, workspace: Path, *, uid: int | None = None) -> None:
-        self.run = f"test-{os.urandom(4).hex()}"
+    def __init__(
+        self, engine: str, image: Image, workspace: Path, *, uid: int | None = None, warm: bool = False
+    ) -> None:
+        self.run, self.workspace = f"test-{os.urandom(4).hex()}", workspace
         argv = [
             _python(uid),
             "-c",
@@ -62,6 +68,7 @@ class Supervisor:
             str(image.folder),
             str(workspace),
             self.run,
+            "warm" if warm else "",
         ]
         if uid is not None:
             argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={uid},4,100", "--no-new-privs", *argv]
@@ -107,8 +114,8 @@ def _python(uid: int | None) -> str:
     pytest.fail("no interpreter that another user may execute")
 
 
-def left(run: str) -> list[str]:
-    """Everything on this host that names the run, or that only its workload would be."""
+def left(run: str, workspace: Path | None = None) -> list[str]:
+    """Everything on this host that names the run or has the workspace, or that only its workload would be."""
     found, mark = [], f"77.{int(run[-8:], 16)}"
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -117,7 +124,7 @@ def left(run: str) -> list[str]:
             continue
         if run in line and "setpriv --reuid" not in line[:20] and " -c \nimport sys" not in line:
             found.append(line[:200])
-        elif f"sleep {mark}" in line:
+        elif f"sleep {mark}" in line or (workspace is not None and f"--bind {workspace} /workspace" in line):
             found.append(line)
     for hierarchy in cgroups.hierarchies():
         for folder, names, _ in os.walk(hierarchy.mount):  # which takes it that others' groups vanish meanwhile
@@ -134,11 +141,11 @@ def intents_left(runs: Path, run: str) -> list[Path]:
     return [path for path in runs.glob("*.intent*") if run in path.read_text()] if runs.is_dir() else []
 
 
-def assert_nothing_left(run: str, runs: Path) -> None:
+def assert_nothing_left(run: str, runs: Path, workspace: Path | None = None) -> None:
     until = clock.monotonic() + 5
-    while (left(run) or intents_left(runs, run)) and clock.monotonic() < until:
+    while (left(run, workspace) or intents_left(runs, run)) and clock.monotonic() < until:
         clock.sleep(0.05)
-    assert left(run) == []
+    assert left(run, workspace) == []
     assert intents_left(runs, run) == []
 
 
@@ -197,7 +204,7 @@ def test_killing_the_supervisor_in_a_command_leaves_nothing(
     clock.sleep(0.2)
     assert left(supervisor.run) != []
     supervisor.end(signal.SIGKILL)
-    assert_nothing_left(supervisor.run, config.runs)
+    assert_nothing_left(supervisor.run, config.runs, supervisor.workspace)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -211,32 +218,50 @@ def test_an_end_at_any_moment_of_the_start_leaves_nothing(
         clock.sleep(moments.random() * (0.35 if name == "docker" else 0.1))
         code = supervisor.end(number)
         assert code in {130, -number, 0}, supervisor.complaint
-        assert_nothing_left(supervisor.run, config.runs)
+        assert_nothing_left(supervisor.run, config.runs, supervisor.workspace)
+
+
+@pytest.mark.parametrize("uid", [None, pytest.param(OTHER, marks=pytest.mark.skipif(os.geteuid() != 0, reason="root"))])
+def test_killed_while_bubblewrap_makes_its_namespaces_it_leaves_no_child(
+    uid: int | None, config: Config, folder: Path, image: Image, workspace: Path
+) -> None:
+    """The moment in which bubblewrap reports to nobody, dies of it, and its child waits for it for ever."""
+    if uid is not None:
+        of_another(uid, config, folder, image, workspace)
+    for moment in range(6, 22, 2):
+        supervisor = Supervisor("bubblewrap", image, workspace, uid=uid, warm=True)
+        clock.sleep(moment / 1000)
+        supervisor.end(signal.SIGKILL)
+        assert_nothing_left(supervisor.run, supervisor.runs or config.runs, supervisor.workspace)
 
 
 def test_an_interrupt_ends_as_an_interrupt(engine: Engine, config: Config, image: Image, workspace: Path) -> None:
     supervisor = Supervisor(engine.name, image, workspace)
     supervisor.ready()
     assert supervisor.end(signal.SIGINT) == 130
-    assert_nothing_left(supervisor.run, config.runs)
+    assert_nothing_left(supervisor.run, config.runs, supervisor.workspace)
+
+
+def of_another(uid: int, config: Config, folder: Path, image: Image, workspace: Path) -> None:
+    """Give another user the workspace and a cache, with the image that is unpacked once and readable by everybody."""
+    os.chown(workspace, uid, uid)
+    cache = folder / "cache"
+    cache.mkdir()
+    (cache / "rootfs").symlink_to(unpack.rootfs(config, image).parent)
+    os.chown(cache, uid, uid)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to become somebody else")
 def test_without_privileges_bubblewrap_works_and_leaves_nothing(
     config: Config, folder: Path, image: Image, workspace: Path
 ) -> None:
-    uid = 54_321
-    os.chown(workspace, uid, uid)
-    cache = folder / "cache"
-    cache.mkdir()
-    (cache / "rootfs").symlink_to(unpack.rootfs(config, image).parent)  # unpacked once, readable by everybody
-    os.chown(cache, uid, uid)
-    supervisor = Supervisor("bubblewrap", image, workspace, uid=uid)
+    of_another(OTHER, config, folder, image, workspace)
+    supervisor = Supervisor("bubblewrap", image, workspace, uid=OTHER)
     assert b"memory" in supervisor.ready()  # no delegated control group here, and it says so
     clock.sleep(0.2)
     supervisor.end(signal.SIGKILL)
     assert supervisor.runs is not None
-    assert_nothing_left(supervisor.run, supervisor.runs)
+    assert_nothing_left(supervisor.run, supervisor.runs, supervisor.workspace)
 
 
 def test_a_sandbox_outlives_the_thread_that_asked_for_it(engine: Engine, spec: Spec) -> None:
