@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.logs import prove
 from support.teams import LOG, MAIN, Team
 from support.trust import NOW, POLICY, TEAM, Maker, public, root_of, seal_root
 
@@ -217,23 +216,6 @@ def test_061_a_policy_that_changed_between_verification_and_merge_lands_nothing(
     assert {"policy", "admitted"} <= set(failed(decide(changed)))
 
 
-def test_062_a_date_in_git_gives_a_revoked_key_nothing() -> None:
-    """`git verify-commit` takes an expired key's signature as long as the commit says that it is old (exit 0)."""
-    team = root_of({**TEAM, "robin": ("ci", "merger")}, bots=("robot", "robin"))
-    maker = Maker(root=team)
-    assert b"committer CI <ci@example.org> 1772366400" in maker.staged()[0]  # long before anything was stolen
-    for since, missing in ((0, {"staged", "admitted"}), (1, set[str]())):
-        root = drafts.revoke(team, public("robot").keyid, since=since, expires=LATER)
-        told = {"request": None, "number": None, "statement": None, "since": since, "root": root.version}
-        log = [maker.admission()]
-        log.append(Maker(root=root, ci="robin").entry(log, "revoked", keys=(public("robot").keyid,), **told))
-        given = maker.landing()
-        inputs = replace(given.inputs, root=root, log=prove(log, given.inputs.request, root))
-        found = set(failed(decide(replace(given, inputs=inputs, merger=public("robin").keyid))))
-        assert found >= missing
-        assert bool(found) is bool(missing)
-
-
 def test_063_a_thief_s_entries_after_the_revocation_say_nothing(at: At) -> None:
     """Mallory has stolen CI's key and its clone. She admits with it, offline, and pushes over the log."""
     team = at("proposed")
@@ -273,11 +255,3 @@ def keys_of(team: Team, name: str) -> str:
     people = team.alice.yes("trust", "show")["people"]
     (found,) = [person["keys"][0] for person in people if person["name"] == name]
     return str(found)
-
-
-def test_064_a_good_signature_by_nobody_is_none() -> None:
-    """`git verify-commit` prints `Good "git" signature` for a key without a principal, and exits with 1."""
-    given = Maker().landing()
-    for name, said in (("eve", "nobody's here"), ("rita", "is no ci")):
-        staged = Maker().staged(key=name)
-        assert said in failed(decide(replace(given, staged=staged)))["staged"]
