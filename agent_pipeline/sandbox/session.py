@@ -84,7 +84,7 @@ class Session:
             if answer[0] == frames.FAULT:
                 raise SandboxError(
                     "the sandbox's PID 1 can start no command any more",
-                    hint="what ran in it may have lowered its limits; start again: a sandbox is used for one run only",
+                    hint="what ran in it used up what it has; start again: a sandbox is used for one run only",
                 )
             ended = frames.ended(frames.expect(answer, frames.RESULT), output_limit)
         took = clock.monotonic() - started

@@ -35,16 +35,20 @@ from agent_pipeline import config
 from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox import engines
 from agent_pipeline.sandbox.contract import Bounds, Image, Spec
-engine, name, identity, folder, workspace, run, warm = sys.argv[1:]
-spec = Spec(Image(name, identity, Path(folder)), Path(workspace), Bounds(256, 64, "1", 64, 120), run)
+engine, name, identity, folder, workspace, run, how = sys.argv[1:]
+bounds = Bounds(256, 64, "0.2" if how == "busy" else "1", 64, 120)
+spec = Spec(Image(name, identity, Path(folder)), Path(workspace), bounds, run)
 one = engines.engine(engine, config.load())
-if warm:
+if how == "warm":
     one.start(spec).close()  # what is found out once is known then: the next start is nothing but a start
 print("begun", flush=True)
 try:
     with one.start(spec) as sandbox:
         print("ready", sandbox.facts.unenforced, flush=True)
         mark = f"77.{int(run[-8:], 16)}"
+        if how == "busy":
+            code = f"mark = 'sleep {mark}'\\nimport os\\nfor _ in range(5): os.fork()\\nwhile True: pass"
+            sandbox.run(["python3", "-c", code], seconds=100)
         sandbox.run(["sh", "-c", f"(setsid sleep {mark} &); trap '' TERM; sleep {mark}"], seconds=100)
 except KeyboardInterrupt:
     sys.exit(130)
@@ -54,9 +58,7 @@ except KeyboardInterrupt:
 class Supervisor:
     """A process of its own that starts a sandbox and then waits in a command."""
 
-    def __init__(
-        self, engine: str, image: Image, workspace: Path, *, uid: int | None = None, warm: bool = False
-    ) -> None:
+    def __init__(self, engine: str, image: Image, workspace: Path, *, uid: int | None = None, how: str = "") -> None:
         self.run, self.workspace = f"test-{os.urandom(4).hex()}", workspace
         argv = [
             _python(uid),
@@ -68,7 +70,7 @@ class Supervisor:
             str(image.folder),
             str(workspace),
             self.run,
-            "warm" if warm else "",
+            how,
         ]
         if uid is not None:
             argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={uid},4,100", "--no-new-privs", *argv]
@@ -207,6 +209,19 @@ def test_killing_the_supervisor_in_a_command_leaves_nothing(
     assert_nothing_left(supervisor.run, config.runs, supervisor.workspace)
 
 
+@pytest.mark.parametrize("name", engines.NAMES)
+def test_killing_the_supervisor_of_a_busy_sandbox_leaves_nothing(
+    name: str, config: Config, image: Image, workspace: Path
+) -> None:
+    """Thirty-two processes want a fifth of a processor, and PID 1 must get some of it to end."""
+    supervisor = Supervisor(name, image, workspace, how="busy")
+    supervisor.ready()
+    clock.sleep(2)
+    assert len(left(supervisor.run, supervisor.workspace)) > 30
+    supervisor.end(signal.SIGKILL)
+    assert_nothing_left(supervisor.run, config.runs, supervisor.workspace)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", engines.NAMES)
 def test_an_end_at_any_moment_of_the_start_leaves_nothing(
@@ -229,7 +244,7 @@ def test_killed_while_bubblewrap_makes_its_namespaces_it_leaves_no_child(
     if uid is not None:
         of_another(uid, config, folder, image, workspace)
     for moment in range(6, 22, 2):
-        supervisor = Supervisor("bubblewrap", image, workspace, uid=uid, warm=True)
+        supervisor = Supervisor("bubblewrap", image, workspace, uid=uid, how="warm")
         clock.sleep(moment / 1000)
         supervisor.end(signal.SIGKILL)
         assert_nothing_left(supervisor.run, supervisor.runs or config.runs, supervisor.workspace)

@@ -121,7 +121,17 @@ LOCK = (
     "l.mlock(ctypes.byref(ctypes.c_char.from_buffer(m)), 65536) < 0 and fail()"
 )
 WATCH = "i = ctypes.CDLL(None, use_errno=True)\nfor _ in range(5000): i.inotify_init() < 0 and fail()"
+AIO = (
+    "l, x86 = ctypes.CDLL(None, use_errno=True), os.uname().machine == 'x86_64'\n"
+    "l.syscall(206 if x86 else 0, 65536, ctypes.byref(ctypes.c_ulong())) < 0 and fail()"
+)
+FILTER = (
+    "import socket, struct\ncode = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0xFFFF))\n"
+    "socket.socket(socket.AF_UNIX).setsockopt(1, 26, struct.pack('HP', 1, ctypes.addressof(code)))"
+)
 LIMITS = {
+    "asynchronous I/O, one number for the host": (AIO, {"ENOSYS"}),
+    "packet filters, one number for the host": (FILTER, {"EPERM"}),
     "a file of a terabyte": ("os.truncate(os.open('/tmp/big', os.O_CREAT | os.O_RDWR), 1 << 40)", {"EFBIG", "SIGXFSZ"}),
     "message queues": (QUEUE, {"EMFILE"}),
     "locked memory": (LOCK, {"ENOMEM", "EPERM"}),

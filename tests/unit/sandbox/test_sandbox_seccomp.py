@@ -60,7 +60,7 @@ WORK = tuple(
     """
     accept4 bind brk clone close_range connect copy_file_range epoll_wait execve execveat exit_group faccessat2
     fcntl fsync futex getdents64 getrandom inotify_add_watch kill link listen memfd_create mmap mprotect mremap
-    openat pidfd_open pidfd_send_signal pipe2 ppoll prctl prlimit64 read rename renameat2 rseq rt_sigaction
+    openat pidfd_open pidfd_send_signal pipe2 ppoll prctl read rename renameat2 rseq rt_sigaction
     sched_getaffinity sendmsg setsid shmget socketpair splice statx symlinkat timerfd_create unlinkat utimensat
     wait4 waitid write
     """.split()  # noqa: SIM905 - a list of words is read as words
@@ -127,6 +127,57 @@ def test_no_upper_bits_smuggle_a_terminal_request(upper: int, request: int) -> N
 def test_the_neighbours_of_the_two_are_allowed(request: int) -> None:
     refused = request in (TIOCSTI, TIOCLINUX)
     assert decide("ioctl", 0, request) == (ERRNO | 1 if refused else ALLOW)
+
+
+AIO = ("io_setup", "io_submit", "io_getevents", "io_pgetevents", "io_cancel", "io_destroy")
+ATTACHING = (26, 50, 51, 52)  # SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF and EBPF
+SOCKET_LEVEL = 1
+PROCESS, GROUP = 0, 1  # PRIO_PROCESS, PRIO_PGRP; ioprio_set counts from 1
+ABOUT_ONE = ("sched_setscheduler", "sched_setparam", "sched_setattr", "prlimit64")
+
+
+@pytest.mark.parametrize("name", AIO)
+def test_what_one_process_can_use_up_for_the_whole_host_is_not_there(name: str) -> None:
+    assert decide(name) == ERRNO | errno.ENOSYS
+
+
+@pytest.mark.parametrize("name", ["sync", "syncfs"])
+def test_nobody_has_the_hosts_disks_written_out(name: str) -> None:
+    assert decide(name) == ERRNO | 0  # done, by doing nothing
+
+
+@pytest.mark.parametrize("name", ABOUT_ONE)
+@given(st.integers(0, 2**64 - 1))
+def test_the_scheduler_and_limits_are_ones_own(name: str, pid: int) -> None:
+    own = pid & 0xFFFFFFFF == 0
+    assert decide(name, pid, 1, 1) == (ALLOW if own else ERRNO | errno.EPERM)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_limits_may_be_asked_of_anybody(pid: int, old: int) -> None:
+    assert decide("prlimit64", pid, 7, 0, old) == ALLOW
+
+
+@pytest.mark.parametrize(("name", "first"), [("setpriority", 0), ("ioprio_set", 1)])
+@given(st.integers(0, 4), st.integers(0, 2**64 - 1))
+def test_priorities_are_ones_own_or_ones_groups(name: str, first: int, which: int, who: int) -> None:
+    own = which - first in (PROCESS, GROUP) and who & 0xFFFFFFFF == 0
+    assert decide(name, which, who, 19) == (ALLOW if own else ERRNO | errno.EPERM)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.sampled_from(ATTACHING))
+def test_no_packet_filter_is_attached_whatever_the_upper_bits(high: int, higher: int, option: int) -> None:
+    assert decide("setsockopt", 3, high << 32 | SOCKET_LEVEL, higher << 32 | option) == ERRNO | errno.EPERM
+
+
+@pytest.mark.parametrize("option", [2, 7, 8, 9, 15, 16, 20, 21])  # REUSEADDR, SNDBUF, RCVBUF, KEEPALIVE, ...
+def test_ordinary_options_of_sockets_are_set(option: int) -> None:
+    assert decide("setsockopt", 3, SOCKET_LEVEL, option) == ALLOW
+
+
+@pytest.mark.parametrize(("level", "option"), [(6, 1), (6, 26), (41, 26), (0, 50), (17, 103)])
+def test_options_of_protocols_are_set(level: int, option: int) -> None:
+    assert decide("setsockopt", 3, level, option) == ALLOW
 
 
 def test_personality_only_asks() -> None:
