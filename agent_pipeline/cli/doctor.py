@@ -24,8 +24,9 @@ from agent_pipeline.sandbox.contract import UID, Engine
 from agent_pipeline.sandbox.engines import NAMES, engine
 from agent_pipeline.sandbox.images import locks, recipe
 from agent_pipeline.sandbox.images.store import Store
-from agent_pipeline.signing.client import Signer
-from agent_pipeline.signing.hand import key_sources
+from agent_pipeline.signing import protection
+from agent_pipeline.signing.listing import in_force
+from agent_pipeline.signing.sources import FILE
 from agent_pipeline.workspace import offered
 
 BASE_IMAGE, PROJECT_IMAGE = "python", "project"
@@ -161,17 +162,23 @@ def _own_image() -> tuple[str, LockedImage] | None:
 
 
 def _keys(config: Config) -> Finding:
-    sources = key_sources(config)
-    if not sources:
+    """Say of every key in force whether its file is encrypted, and what is wrong with the files that are no use."""
+    try:
+        found = in_force(config)
+    except AgentPipelineError as error:
+        return Finding("keys", ok=False, said=error.message, mend=error.hint or "")
+    if not found.keys and not found.unusable:
         return Finding(
             "keys", ok=False, said=f"none in {config.keys}", mend="agent-pipeline keys generate", needed=False
         )
-    try:
-        for source in sources:
-            Signer(source).public()
-    except AgentPipelineError as error:
-        return Finding("keys", ok=False, said=error.message, mend=error.hint or "")
-    return Finding("keys", ok=True, said=f"{len(sources)} usable")
+    plain = [listed for listed in found.keys if listed.encrypted is False]
+    said = [f"{len(found.keys)} usable"]
+    said += [
+        f"{key.name}: {'encrypted' if key.encrypted else protection.PLAIN}" for key in found.keys if key.store == FILE
+    ]
+    said += [f"not usable: {one.said}" for one in found.unusable]
+    mends = [*([protection.ENCRYPTS] if plain else []), *(one.error.hint or "" for one in found.unusable)]
+    return Finding("keys", ok=bool(found.keys), said="\n".join(said), mend="; ".join(filter(None, mends)))
 
 
 def _model(config: Config) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from agent_pipeline import config as configuration
@@ -10,7 +12,7 @@ from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.errors import UsageError
-from agent_pipeline.signing import sources
+from agent_pipeline.signing import protection, sources
 from agent_pipeline.signing.generate import generate as make
 from agent_pipeline.signing.listing import list_keys
 
@@ -34,13 +36,16 @@ def generate(out: Output, name: str, scheme: str, *, passphrase: bool) -> None:
     path = config.keys / name
     if path.exists():
         raise UsageError(f"{path} exists already", hint="choose another name; a key is never overwritten")
-    key = make(path, f"agent-pipeline {name}", _SCHEMES[scheme], protect=passphrase)
+    made = make(path, f"agent-pipeline {name}", _SCHEMES[scheme], protect=passphrase)
     document = {
         "path": str(path),
-        "scheme": key.scheme,
-        "keyid": key.keyid,
-        "fingerprint": public_keys.fingerprint(key),
+        "scheme": made.key.scheme,
+        "keyid": made.key.keyid,
+        "fingerprint": public_keys.fingerprint(made.key),
+        "encrypted": made.encrypted,
     }
+    if not made.encrypted:
+        out.talk(f"note: it is {protection.PLAIN}; {protection.ENCRYPTS}")
     out.finish(document, lambda: f"{document['fingerprint']}  {path}")
 
 
@@ -49,8 +54,10 @@ def list_(out: Output) -> None:
     """Keys that can sign here: files, the ssh-agent's, a token's; each with what AGENT_PIPELINE_KEY calls it.
 
     Those in force come first: the one that AGENT_PIPELINE_KEY names, or else the files in the configuration directory.
+    A file there that is no key, or that cannot be used, is listed with the reason; the others go on to sign.
     """
-    rows = [
+    found = list_keys(configuration.load(), out.talk)
+    rows: list[dict[str, Any]] = [
         {
             "store": listed.store,
             "name": listed.name,
@@ -59,15 +66,24 @@ def list_(out: Output) -> None:
             "fingerprint": public_keys.fingerprint(listed.key),
             "remark": listed.remark,
         }
-        | ({"path": listed.name} if listed.store == sources.FILE else {})
-        for listed in list_keys(configuration.load(), out.talk)
+        | ({"path": listed.name, "encrypted": listed.encrypted} if listed.store == sources.FILE else {})
+        for listed in found.keys
+    ]
+    unusable = [
+        {"path": one.path, "reason": one.said, "hint": one.error.hint or one.error.advice} for one in found.unusable
     ]
     lines = [f"{row['fingerprint']}  {row['scheme']:<19}  {row['store']:<5}  {_said(row)}" for row in rows]
-    out.finish({"keys": rows}, lambda: "\n".join(lines) or "no keys; make one with `agent-pipeline keys generate`")
+    lines = lines or ["no keys; make one with `agent-pipeline keys generate`"]
+    lines += [f"not usable: {row['reason']}\n  next: {row['hint']}" for row in unusable]
+    if any(listed.encrypted is False for listed in found.keys):
+        out.talk(f"note: {protection.PLAIN}; {protection.ENCRYPTS}")
+    out.finish({"keys": rows, "unusable": unusable}, lambda: "\n".join(lines))
 
 
-def _said(row: dict[str, str]) -> str:
-    return f"{row['name']}  ({row['remark']})" if row["remark"] else row["name"]
+def _said(row: dict[str, Any]) -> str:
+    word = {True: "encrypted", False: "not encrypted", None: ""}[row.get("encrypted")]
+    remarks = ", ".join(part for part in (row["remark"], word) if part)
+    return f"{row['name']}  ({remarks})" if remarks else str(row["name"])
 
 
 keys = group(

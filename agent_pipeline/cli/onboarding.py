@@ -25,11 +25,9 @@ from agent_pipeline.sandbox.engines import choose
 from agent_pipeline.sandbox.images.build import ensure as ensure_base
 from agent_pipeline.sandbox.images.derive import derive
 from agent_pipeline.sandbox.images.store import Store
-from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing import offers
-from agent_pipeline.signing.client import Signer
-from agent_pipeline.signing.generate import generate
 from agent_pipeline.signing.hand import Hand
+from agent_pipeline.signing.own import own
 
 BASE_IMAGE, PROJECT_IMAGE = "python", "project"
 ROOT_DAYS = 365
@@ -94,10 +92,7 @@ def _own_hand(clone: Clone, config: Config, tell: Callable[[str], None]) -> Hand
     """Return the person's own key, made when there is none. Nobody's trust root is asked: this makes the first."""
     name, email = clone.identity()
     person = offers.person_name(name)
-    if not hands.key_sources(config):
-        generate(config.keys / "default", f"agent-pipeline {person}")
-        tell(f"made a key of your own: {config.keys / 'default'}")
-    return Hand(Signer(hands.key_sources(config)[0]), person, drafts.ALONE, name, email)
+    return Hand(own(config, person, tell), person, drafts.ALONE, name, email)
 
 
 def prepare(place: Place, check: tuple[str, ...], ci: str | None) -> Setup:

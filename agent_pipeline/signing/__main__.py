@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent_pipeline.documents.form import from_plain, to_plain
-from agent_pipeline.errors import AgentPipelineError
-from agent_pipeline.signing import jobs, keyfile, ssh_agent, stores, unlock
+from agent_pipeline.errors import AgentPipelineError, UsageError
+from agent_pipeline.signing import jobs, keyfile, protection, ssh_agent, stores, unlock
 from agent_pipeline.signing.sources import Source
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -71,14 +71,24 @@ def _generated(asked: dict[str, Any]) -> dict[str, Any]:
     if secret is None and asked["protect"]:
         secret = ways.new("a passphrase for the new key")
     keyfile.create(Path(asked["generate"]), asked["comment"], asked["scheme"], secret)
-    return {}
+    return {"encrypted": bool(secret)}
 
 
 def _listed(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    if "files" in asked:
+        return [_file(path) for path in asked["files"]]
     if asked.get("module") is not None:
         return [{"at": uri.text(), "key": to_plain(key)} for uri, key in stores.tokens().listed(asked["module"])]
     with ssh_agent.connect(asked["socket"], asked["seconds"]) as agent:
         return [{"at": held.comment, "key": to_plain(held.key)} for held in agent.held()]
+
+
+def _file(path: str) -> dict[str, Any]:
+    """Say whether the key file `path` is encrypted, without opening what is; or why it cannot be used."""
+    try:
+        return {"at": path, "encrypted": protection.front(keyfile.read(path), path).encrypted}
+    except UsageError as error:
+        return {"at": path, "error": error.message, "hint": error.hint}
 
 
 def _where(error: Exception) -> str:

@@ -71,7 +71,7 @@ def load(data: bytes, name: str, passphrase: Callable[[], bytes]) -> PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if secret is not None:
             raise UsageError(f"{name} does not open with this passphrase", hint="try again") from error
-        raise UsageError(f"{name} is no readable private key", hint="an OpenSSH private key is expected") from error
+        raise UsageError(f"{name} is no readable private key", hint=protection.WHOLE) from error
     key = keys.key_from_public(private.public_key())
     if front.public not in (None, keys.openssh_blob(key)):
         raise UsageError(f"{name} carries the public half of another key", hint="make a new key; this file was changed")

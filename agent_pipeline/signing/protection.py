@@ -20,7 +20,13 @@ from agent_pipeline.errors import SchemaError, UsageError
 
 OUR_ROUNDS: Final = 64
 FEWEST_ROUNDS: Final = 16  # what ssh-keygen has written by default since 2013
+PLAIN: Final = "not encrypted: whoever reads the file has the key"
+ENCRYPTS: Final = (
+    f"`ssh-keygen -p -a {OUR_ROUNDS} -f FILE` encrypts it; `agent-pipeline keys generate NAME --passphrase` makes one "
+    "that is"
+)
 _MOST_ROUNDS: Final = 1024
+WHOLE: Final = "an OpenSSH private key is expected, whole: from its line of BEGIN to its line of END"
 _MAGIC: Final = b"openssh-key-v1\0"
 
 
@@ -50,12 +56,14 @@ def front(data: bytes, name: str) -> Front:
 
             pkcs8.check(body)
             return Front(encrypted=True)
-    except (ValueError, SchemaError, WeakError) as error:
+    except WeakError as error:
         raise UsageError(
             f"{name}: {error}", hint=f"encrypt it anew: ssh-keygen -p -a {OUR_ROUNDS} -f FILE; or make a new key"
         ) from error
+    except (ValueError, SchemaError) as error:
+        raise UsageError(f"{name} is no readable private key: {error}", hint=WHOLE) from error
     if kind not in ("PRIVATE KEY", "EC PRIVATE KEY"):
-        raise UsageError(f"{name} is no readable private key", hint="an OpenSSH private key is expected")
+        raise UsageError(f"{name} is no readable private key", hint=WHOLE)
     return Front(encrypted=False)
 
 
@@ -68,7 +76,7 @@ def _pem(data: bytes) -> tuple[str, bytes]:
     try:
         return match[1].decode("ascii"), base64.b64decode(b"".join(match[2].split()), validate=True)
     except binascii.Error as error:
-        raise ValueError("it is no readable private key") from error
+        raise ValueError("what it holds is not base64") from error
 
 
 def _openssh(body: bytes) -> Front:

@@ -8,8 +8,7 @@ from agent_pipeline.documents.root import PAYLOAD_TYPE
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.signing import hand as hands
-from agent_pipeline.signing.client import Signer
-from agent_pipeline.signing.hand import Hand
+from agent_pipeline.signing.hand import Hand, Unusable
 
 
 def sign(config: Config, ballot: Ballot) -> Ballot:
@@ -19,7 +18,10 @@ def sign(config: Config, ballot: Ballot) -> Ballot:
     Raises `RejectedError` when none of the keys has anything to say here.
     """
     signed, payload = ballot, ballot.root.to_json()
-    mine = [Signer(source) for source in hands.key_sources(config)]
+    unusable: list[Unusable] = []
+    mine = list(hands.signers(config, unusable))
+    if not mine:
+        raise hands.nothing(config, unusable)
     for signer in mine:
         if signed.wants(signer.public().keyid):
             envelope = signer.envelope(PAYLOAD_TYPE, payload)
@@ -29,7 +31,7 @@ def sign(config: Config, ballot: Ballot) -> Ballot:
         if keyids & ballot.envelopes.keys():
             raise RejectedError(f"you have signed version {ballot.root.version} already: {ballot.missing}")
         raise RejectedError(
-            "none of your keys has the role `root` in this repository",
+            f"none of your keys has the role `root` in this repository{hands.passed_over(unusable)}",
             hint="`agent-pipeline trust show` lists who has; one of them changes the trust root",
         )
     return signed

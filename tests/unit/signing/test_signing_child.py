@@ -138,7 +138,7 @@ def test_the_public_half_beside_a_key_must_be_its_own(tmp_path: Path) -> None:
 
 def test_a_new_key_is_its_owner_s_alone_and_openssh_s(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "default"
-    key = generate.generate(path, "ada@example.org")
+    key = generate.generate(path, "ada@example.org").key
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     shown = process.run(["ssh-keygen", "-y", "-f", str(path)], env={"PATH": "/usr/bin:/bin"})
@@ -168,7 +168,7 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 def test_keys_with_a_passphrase(tmp_path: Path) -> None:
     os.environ[PASSPHRASE] = "correct horse"
-    key = generate.generate(tmp_path / "key", "x")
+    key = generate.generate(tmp_path / "key", "x").key
     assert dsse.check(Signer(str(tmp_path / "key")).statement(STATEMENT), key, PAYLOAD_TYPE)
     plain = written(tmp_path / "plain", private("ada"))
     assert Signer(str(plain)).statement(STATEMENT).keyid == public("ada").keyid  # it needs none and works all the same

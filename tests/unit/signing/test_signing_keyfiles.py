@@ -93,7 +93,7 @@ def test_what_we_make_is_what_openssh_makes(tmp_path: Path) -> None:
     for scheme, passphrase in ((keys.ED25519, PASSPHRASE.decode()), (keys.P256, "")):
         path = tmp_path / scheme
         with set_environment(AGENT_PIPELINE_KEY_PASSPHRASE=passphrase):
-            key = generate.generate(path, "x", scheme)
+            key = generate.generate(path, "x", scheme).key
         assert key.scheme == scheme
         argv = ["ssh-keygen", "-y", "-P", passphrase, "-f", str(path)]
         shown = subprocess.run(argv, env=ENV, capture_output=True, text=True, check=True).stdout
@@ -192,6 +192,19 @@ def test_a_file_that_is_too_long_is_no_key(tmp_path: Path) -> None:
     path.chmod(0o600)
     with pytest.raises(UsageError, match="more than"):
         keyfile.read(str(path))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"!!!!", b"AAAA", base64.b64encode(b"openssh-key-v1\0" + b"\0" * 6), base64.b64encode(b"x" * 90)],
+    ids=["no base64", "short", "cut", "other"],
+)
+@pytest.mark.parametrize("kind", [b"OPENSSH ", b"ENCRYPTED ", b""])
+def test_a_broken_text_is_called_no_key_and_nobody_is_told_to_encrypt_it(body: bytes, kind: bytes) -> None:
+    data = b"-----BEGIN %sPRIVATE KEY-----\n%s\n-----END %sPRIVATE KEY-----\n" % (kind, body, kind)
+    with pytest.raises(UsageError, match="the key is no readable private key") as refused:
+        loaded(data)
+    assert refused.value.hint == protection.WHOLE
 
 
 # Where a key may lie.

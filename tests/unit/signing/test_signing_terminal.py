@@ -37,7 +37,7 @@ from pathlib import Path
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.signing.generate import generate
 try:
-    print("made", generate(Path(sys.argv[1]), "x", protect=True).keyid[:8], flush=True)
+    print("made", generate(Path(sys.argv[1]), "x", protect=True).key.keyid[:8], flush=True)
 except AgentPipelineError as error:
     print("error:", error.message, flush=True)
 """
