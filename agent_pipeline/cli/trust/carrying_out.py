@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
-
-import click
 
 from agent_pipeline import clock
 from agent_pipeline.attestation import ballots
@@ -15,6 +12,7 @@ from agent_pipeline.attestation.ballots import Ballot
 from agent_pipeline.attestation.changes import differences
 from agent_pipeline.audit import high_water
 from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.trust.asking import ask
 from agent_pipeline.documents.root import TrustRoot, first_digest
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.merge import roots
@@ -81,12 +79,6 @@ def tell(out: Output, desk: Desk, root: TrustRoot) -> None:
     """Say what a version to come changes."""
     for row in differences(desk.landed.root, root):
         out.talk(f"{row.what:<12} {row.before or '(none)'} -> {row.after or '(none)'}")
-
-
-def ask(out: Output, question: str) -> None:
-    """Ask on a terminal; a script has decided."""
-    if not out.as_json and sys.stdin.isatty():
-        click.confirm(question, abort=True, err=True)
 
 
 def finish(out: Output, desk: Desk, ballot: Ballot, said: str, document: dict[str, Any]) -> None:

@@ -9,37 +9,55 @@ from agent_pipeline import config as configuration
 from agent_pipeline.attestation import keys
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.trust.asking import ask
+from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import records, remotes
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.records import Record
 from agent_pipeline.repository.refs import RefUpdate
-from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing import offers
-from agent_pipeline.signing.client import Signer
-from agent_pipeline.signing.generate import generate
+from agent_pipeline.signing.own import own
 
 
 @command("agent-pipeline join", network=True)
 def join(out: Output, *, push: bool) -> None:
-    """Offer your public key to this repository, under your Git user name. Makes a key when you have none."""
+    """Offer your public key to this repository, under your Git user name. Makes a key when you have none.
+
+    An offer gives no role: somebody with the role root does, after comparing the fingerprint with you.
+    """
     clone, config = Clone.discover(Path.cwd()), configuration.load()
     name = offers.person_name(clone.identity()[0])
-    sources = hands.key_sources(config)
-    if not sources:
-        generate(config.keys / "default", f"agent-pipeline {name}")
-        sources = hands.key_sources(config)
-        out.talk(f"made a key of your own: {sources[0]}")
-    signer = Signer(sources[0])
+    signer = own(config, name, out.talk)
     remote = clone.remote()
     if remote is not None and push:
         remotes.fetch(clone, remote)
-    ref = records.OFFERS + name
+    key, ref = signer.public(), records.OFFERS + name
+    fingerprint, before = keys.fingerprint(key), clone.ref(remotes.tracking(remote, ref))
+    where = f"{remote} ({clone.remote_url(remote)})" if remote is not None and push else "this clone alone"
+    out.talk(f"{'name':<12} {name}")
+    out.talk(f"{'offer':<12} {_offered(clone, name, before)} -> {fingerprint}")
+    out.talk(f"{'roles':<12} none by this: somebody with the role root gives them")
+    out.talk(f"{'goes to':<12} {ref} in {where}")
+    ask(out, "Offer it?", "nobody compared that: whoever adds you has to hear the fingerprint from you by another way")
     commit = records.extend(clone, None, name, {offers.FILE: offers.make(signer, name, clock.now())})
-    update = RefUpdate(ref, clone.ref(remotes.tracking(remote, ref)), commit)
-    records.publish(clone, [update], remote=remote if push else None)
-    key = signer.public()
-    document = {"name": name, "keyid": key.keyid, "fingerprint": keys.fingerprint(key), "ref": ref}
+    records.publish(clone, [RefUpdate(ref, before, commit)], remote=remote if push else None)
+    document = {"name": name, "keyid": key.keyid, "fingerprint": fingerprint, "ref": ref}
+    out.finish(document, lambda: _told(name, fingerprint))
+
+
+def _offered(clone: Clone, name: str, tip: str | None) -> str:
+    """Return what stands where the offer will: the fingerprint that is offered there now, for a person."""
+    if tip is None:
+        return "(none)"
+    try:
+        data = Record(name, tip, clone).read(offers.FILE)
+        return keys.fingerprint(offers.read(data, name)) if data is not None else "(no offer)"
+    except RejectedError:  # anybody who may push can put something there
+        return "(no offer)"
+
+
+def _told(name: str, fingerprint: str) -> str:
+    line = f"agent-pipeline trust add {name} --role ROLE --fingerprint {fingerprint}"
+    again = f"agent-pipeline trust rotate {name} --fingerprint {fingerprint}"
     hint = "next: somebody with the role root compares the fingerprint and runs"
-    line = f"agent-pipeline trust add {name} --role ROLE --fingerprint {document['fingerprint']}"
-    again = f"agent-pipeline trust rotate {name} --fingerprint {document['fingerprint']}"
-    told = f"{name} offers {document['fingerprint']}\n{hint}\n  {line}\nor, in place of an older key\n  {again}"
-    out.finish(document, lambda: told)
+    return f"{name} offers {fingerprint}\n{hint}\n  {line}\nor, in place of an older key\n  {again}"

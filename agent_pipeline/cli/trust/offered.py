@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-import click
-
 from agent_pipeline.attestation import keys
 from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.trust.asking import ask
 from agent_pipeline.documents.root import Key
 from agent_pipeline.errors import RejectedError, SignatureError, UsageError
 from agent_pipeline.repository import records, remotes
@@ -32,10 +29,8 @@ def compared(out: Output, name: str, key: Key, fingerprint: str | None) -> Key:
     said = keys.fingerprint(key)
     if fingerprint is None:
         out.talk(f"{name} offers {said}")
-        if out.as_json or not sys.stdin.isatty():
-            out.talk(f"note: nobody compared that with {name}; --fingerprint takes only the key that was compared")
-        else:
-            click.confirm(f"Is that what {name} told you?", abort=True, err=True)
+        otherwise = f"nobody compared that with {name}; --fingerprint takes only the key that was compared"
+        ask(out, f"Is that what {name} told you?", otherwise)
     elif fingerprint != said:
         raise SignatureError(
             f"{name} offers {said}, but you compared {fingerprint}",

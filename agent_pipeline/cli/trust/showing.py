@@ -12,6 +12,7 @@ from agent_pipeline.cli.output import Output
 from agent_pipeline.cli.trust.carrying_out import described as described_version
 from agent_pipeline.cli.trust.carrying_out import pending
 from agent_pipeline.cli.trust.offered import waiting
+from agent_pipeline.cli.trust.people import people_of, told
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository.landed import Desk
 
@@ -29,15 +30,6 @@ def show(out: Output, *, push: bool) -> None:
 def described(desk: Desk) -> dict[str, Any]:
     """Return the trust root as a JSON document: people, what ended, offers, the draft of the next version."""
     root = desk.landed.root
-    people = [
-        {
-            "name": person.name,
-            "roles": list(person.roles),
-            "bot": person.bot,
-            "keys": [keys.fingerprint(key) for key in root.keys if key.keyid in person.keys],
-        }
-        for person in root.people
-    ]
     former = [
         {
             "name": grant.owner,
@@ -57,7 +49,7 @@ def described(desk: Desk) -> dict[str, Any]:
         "repository": root.repository,
         "branch": root.branch,
         "trial": desk.landed.trial,
-        "people": people,
+        "people": people_of(root),
         "former": former,
         "offers": waiting(desk),
         "draft": _draft(desk),
@@ -83,10 +75,8 @@ def _told(document: dict[str, Any]) -> str:
         f"version {document['version']}, until {document['expires']}{signers}",
         f"{document['repository']} {document['branch']}",
         "",
+        *told(document["people"]),
     ]
-    for person in document["people"]:
-        lines.append(f"{person['name']:<16} {', '.join(person['roles'])}{' (bot)' if person['bot'] else ''}")
-        lines += [f"{'':<16} {key}" for key in person["keys"] or ["(no key)"]]
     for grant in document["former"]:
         word = "revoked" if grant["revoked"] else "ended"
         lines.append(f"{word}: {grant['name']} {', '.join(grant['roles'])}: counts below entry {grant['until']}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_ssh_private_key
 from support import leaks
-from support.desks import Desk, request_line
+from support.desks import Desk, refused, request_line
 from support.keyrings import MODULE, Token, make_token, ssh_agent
 from support.people import FIX, LAUNCH
 
@@ -110,6 +110,37 @@ def test_keys_list_shows_every_store(desk: Desk, token: Token, tmp_path: Path) -
     gone = desk.run("keys", "list", **places)
     assert gone.code == 0
     assert "note: no ssh-agent answers" in gone.err
+
+
+def test_a_file_that_is_no_key_stands_in_no_other_key_s_way(desk: Desk) -> None:
+    """It comes first in the folder; only where no other key would do is it what the error is about."""
+    (desk.config / "keys" / "aaa").write_text("junk\n")
+    (desk.config / "keys" / "aaa").chmod(0o600)
+    asked = desk.request()
+    assert asked.code == 0, str(asked)
+    assert desk.run("close", asked.document["id"]).code == 0
+    assert desk.run("join").code == 0
+    assert desk.run("trust", "sign", "--renew").document["landed"]
+    (found,) = [row for row in desk.run("doctor").document["findings"] if row["name"] == "keys"]
+    assert found["ok"]
+    assert f"{desk.config / 'keys' / 'default'}: not encrypted: whoever reads the file has the key" in found["said"]
+    assert "not usable: " in found["said"]
+    assert "keys generate NAME --passphrase" in found["mend"]
+    (desk.config / "keys" / "default").rename(desk.config / "default")
+    for argv in (("stop", "--all"), ("join",), ("trust", "sign", "--renew")):
+        refused(desk.run(*argv), 2, "aaa is no readable private key")
+    (found,) = [row for row in desk.run("doctor").document["findings"] if row["name"] == "keys"]
+    assert not found["ok"]
+
+
+def test_an_error_about_roles_names_the_files_that_could_not_be_asked(desk: Desk) -> None:
+    (desk.config / "keys" / "aaa").write_text("junk\n")
+    (desk.config / "keys" / "aaa").chmod(0o600)
+    for name in ("default", "default.pub"):
+        (desk.config / "keys" / name).unlink()
+    assert desk.run("keys", "generate", "zzz").code == 0
+    for argv in (("stop", "--all"), ("trust", "sign", "--renew")):
+        refused(desk.run(*argv), 1, "none of your keys has the role", "aaa is no readable private key")
 
 
 def test_the_whole_way_with_a_key_that_nobody_can_read(desk: Desk, token: Token) -> None:

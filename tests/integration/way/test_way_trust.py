@@ -13,6 +13,7 @@ from support.desks import Desk
 from support.hostile import signer
 from support.people import Done, Person
 from support.teams import MAIN, Team, staged_team
+from support.terminals import at_a_terminal
 
 from agent_pipeline import clock
 from agent_pipeline.attestation import drafts, trust
@@ -100,10 +101,61 @@ def test_two_of_three_sign_and_a_lost_root_key_locks_nobody_out(at: Callable[[st
     assert ci.run("list").code == 0
 
     # A draft that nobody wants goes away again, and so does what mallory puts in its place.
-    alice.yes("trust", "remove", "rosa", "--role", "reviewer")
+    drafted = alice.yes("trust", "remove", "rosa", "--role", "reviewer")
+    looked = rosa.run("trust", "sign", "--discard", "--dry-run", "--json")
+    assert (looked.code, looked.document["discarded"], looked.document["dry_run"]) == (0, False, True), str(looked)
+    assert (looked.document["digest"], looked.document["signed"]) == (drafted["digest"], ["alice"])
+    assert "rosa" in looked.err
+    assert shown(alice)["draft"]["digest"] == drafted["digest"]
     assert rosa.yes("trust", "sign", "--discard")["discarded"]
     team.mallory.push("refs/agent-pipeline/root-draft", team.mallory.commit(team.mallory.tree({"x": b"y"})))
     assert shown(rosa)["draft"] is None
+    assert "is no draft" in rosa.run("trust", "sign", "--discard", "--dry-run").err
+    assert team.tip("refs/agent-pipeline/root-draft") is not None
+    assert rosa.yes("trust", "sign", "--discard")["discarded"]
+    assert team.tip("refs/agent-pipeline/root-draft") is None
+
+
+def test_no_option_of_trust_sign_is_passed_over(at: Callable[[str], Team]) -> None:
+    team, digest = at("ready"), "sha256:" + "0" * 64
+    for argv, words in (
+        (("--discard", "--renew"), ("--discard", "--renew")),
+        (("--discard", "--root", digest), ("--discard", "--root")),
+        (("--discard", "--renew", "--threshold", "2", "--dry-run"), ("--discard", "--renew")),
+        (("--renew", "--root", digest), ("--root", "--renew")),
+        (("--discard", "--threshold", "2"), ("--renew",)),
+    ):
+        refused(team.alice.run("trust", "sign", *argv, "--json"), 2, *words)
+    assert shown(team.alice)["draft"] is None
+
+
+def test_join_shows_what_goes_where_before_it_goes(at: Callable[[str], Team]) -> None:
+    team = at("ready")
+    eve = Person("eve", team.top / "eve" / "home", team.top / "eve" / "clone")
+    eve.git("clone", "-q", str(team.bare), str(eve.clone), cwd=eve.home)
+    ref = "refs/agent-pipeline/offers/eve"
+    code, screen = at_a_terminal(eve, "join", answers={"Offer it?": "n"})
+    assert code == 130, screen
+    assert team.tip(ref) is None
+    (key,) = eve.yes("keys", "list")["keys"]
+    before_the_question = screen.partition("Offer it?")[0]
+    for word in ("name         eve", key["fingerprint"], "roles ", f"{ref} in origin ({team.bare})", "not encrypted"):
+        assert word in before_the_question
+    code, screen = at_a_terminal(eve, "join", answers={"Offer it?": "y"})
+    assert code == 0, screen
+    assert "nobody compared" not in screen
+    first = team.tip(ref)
+    assert first is not None
+
+    # Without a terminal it goes on, and says so; what stands there already is shown.
+    done = eve.run("join")
+    assert done.code == 0, str(done)
+    assert "note: nobody compared that" in done.err
+    assert f"{key['fingerprint']} -> {key['fingerprint']}" in done.err
+    local = eve.run("join", "--no-push")
+    assert (local.code, "in this clone alone" in local.err) == (0, True), str(local)
+    team.mallory.push(ref, team.mallory.commit(team.mallory.tree({"offer.dsse.json": b"{}"})))
+    assert "(no offer) -> " in eve.run("join").err
 
 
 def test_a_branch_that_takes_no_push_gets_a_pull_request(at: Callable[[str], Team]) -> None:
