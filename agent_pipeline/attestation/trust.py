@@ -134,13 +134,21 @@ def _check_former(root: TrustRoot) -> None:
 def check_follows(before: TrustRoot, after: TrustRoot) -> None:
     """Raise `SignatureError` unless `after` can be the version after `before`, signatures apart.
 
-    What ended stays ended, and what ends is kept. Threats: a version skipped or repeated; a quorum, or who tricks one,
-    that gives a thief's signatures their meaning back, or takes it from what honest people signed.
+    What ended stays ended, what ends is kept, and whoever a key spoke for it speaks for. Threats: a version skipped or
+    repeated; a quorum, or who tricks one, that gives a thief's signatures their meaning back, takes it from what honest
+    people signed, or makes one person's approval another's.
     """
     if after.version != before.version + 1:
         raise SignatureError(
             f"version {after.version} of the trust root cannot follow version {before.version}: exactly one comes next"
         )
+    held = _owners(after)
+    for keyid, name in _owners(before).items():
+        if held.get(keyid, name) != name:
+            raise SignatureError(
+                f"version {after.version} of the trust root gives key {keyid[:8]} of {name} to {held[keyid]}",
+                hint="every key has one owner, for ever",
+            )
     for grant in before.former:
         same = [
             other
@@ -160,6 +168,11 @@ def check_follows(before: TrustRoot, after: TrustRoot) -> None:
                 "speak for: what it signed would mean nothing any more",
                 hint="a key is taken out with `agent-pipeline trust remove`, `rotate` or `revoke`",
             )
+
+
+def _owners(root: TrustRoot) -> dict[str, str]:
+    """Return whose each key is, or was."""
+    return {grant.keyid: grant.owner for grant in root.former} | {key.keyid: key.owner for key in root.keys}
 
 
 def check_expiry(root: TrustRoot, now: datetime) -> None:

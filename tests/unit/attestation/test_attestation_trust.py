@@ -107,6 +107,25 @@ def test_a_skipped_and_a_repeated_version() -> None:
         load(seal_root(FIRST, "ada", "bob"), seal_root(FIRST, "ada", "bob"))
 
 
+def test_a_key_never_gets_another_owner() -> None:
+    """Neither one that somebody has, nor one that ended: its owner's approvals would be somebody else's."""
+    swapped = root_of(TWO, threshold=2, version=2)
+    bob, cy = public("bob").keyid, public("cy").keyid
+    people = {"bob": (cy,), "cy": (bob,)}
+    swapped = replace(
+        swapped, people=tuple(replace(one, keys=people.get(one.name, one.keys)) for one in swapped.people)
+    )
+    with pytest.raises(SignatureError, match=r"gives key \w+ of (bob to cy|cy to bob)"):
+        load(seal_root(FIRST, "ada", "bob"), seal_root(swapped, "ada", "bob"))
+    ended_ = drafts.remove(FIRST, "robot", (), until=3, expires=NOW + timedelta(days=300))
+    third = drafts.renew(ended_, expires=NOW + timedelta(days=301))
+    other = replace(third, former=tuple(replace(grant, owner="zed") for grant in third.former))
+    signed = [seal_root(FIRST, "ada", "bob"), seal_root(ended_, "ada", "bob")]
+    assert load(*signed, seal_root(third, "ada", "bob")).version == 3
+    with pytest.raises(SignatureError, match=r"gives key \w+ of robot to zed"):
+        load(*signed, seal_root(other, "ada", "bob"))
+
+
 def test_two_contents_of_one_version() -> None:
     other = replace(SECOND, repository="x")
     with pytest.raises(SignatureError, match="2 contents"):
