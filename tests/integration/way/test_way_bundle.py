@@ -17,6 +17,7 @@ from support.teams import Stages, Team, staged_team
 
 pytestmark = pytest.mark.containers
 NOBODY = 65534
+INDEPENDENT = Path(__file__).parents[1] / "interop" / "independent_verifier.py"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,28 @@ def test_a_merged_proposal_is_verified_where_nothing_is(at: Stages, open_tmp: Pa
     refused(team.rosa.run("bundle", "verify", str(open_tmp / "none"), "--root", root, "--json"), 2, "cannot be read")
     os.mkfifo(open_tmp / "pipe")
     refused(team.rosa.run("bundle", "verify", str(open_tmp / "pipe"), "--root", root, "--json"), 2, "ordinary file")
+
+
+@pytest.mark.parametrize("stage", ["proposed", "staged", "approved", "merged"])
+def test_a_verifier_written_from_the_document_says_yes_too(at: Stages, tmp_path: Path, stage: str) -> None:
+    """What the commands really write is what docs/wire-format.md says: see tests/integration/interop."""
+    team = at(stage)
+    file = exported(team)
+
+    def ask_it(path: Path) -> Done:
+        command = [sys.executable, str(INDEPENDENT), str(path), root_of(team)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return Done(tuple(command), done.returncode, done.stdout, done.stderr)
+
+    done = ask_it(file)
+    assert done.code == 0, str(done)
+    assert f"state='{'staged' if stage == 'approved' else stage}'" in done.out
+    assert ("rosa" in done.out) == (stage in ("approved", "merged"))
+    data = file.read_bytes()
+    bad = tmp_path / "bad.agentpatch"
+    bad.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    refused = ask_it(bad)
+    assert (refused.code, refused.err[:3]) == (1, "no:"), str(refused)
 
 
 @pytest.fixture
