@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from agent_pipeline import clock
@@ -9,13 +11,17 @@ from agent_pipeline import config as configuration
 from agent_pipeline.audit import high_water
 from agent_pipeline.audit.log import Log
 from agent_pipeline.cli.output import Output
+from agent_pipeline.config import Config
+from agent_pipeline.errors import UsageError
 from agent_pipeline.repository import records
+from agent_pipeline.repository.anchor import url_of
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import Dossier, open_dossier
-from agent_pipeline.repository.landed import Desk, open_desk
+from agent_pipeline.repository.landed import Desk, Landed, open_desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review.logged import about
 from agent_pipeline.review.state import State, state_of
+from agent_pipeline.verify import repositories
 from agent_pipeline.verify.log import CheckedLog
 
 
@@ -25,7 +31,36 @@ def here(out: Output, *, push: bool = True, expired: bool = False) -> Desk:
     `expired` takes a trust root that has expired, for those who look at it or renew it.
     """
     clone = Clone.discover(Path.cwd())
-    return open_desk(clone, configuration.load(), out.talk, None if expired else clock.now(), push=push)
+    return opened(clone, configuration.load(), out.talk, None if expired else clock.now(), push=push)
+
+
+def opened(
+    clone: Clone, config: Config, tell: Callable[[str], None], now: datetime | None, *, push: bool = True
+) -> Desk:
+    """Open `clone` as `open_desk` does. Raises `UsageError` for one that is addressed as another repository."""
+    desk = open_desk(clone, config, tell, now, push=push)
+    check_address(clone, desk.landed)
+    return desk
+
+
+def check_address(clone: Clone, rules: Landed) -> None:
+    """Raise `UsageError` unless `rules` are for what is pinned, and for what this clone calls its repository.
+
+    Whoever judged from a misaddressed clone would refuse every proposal, for a reason that lies with nobody but him.
+    """
+    remote = clone.remote()
+    why = repositories.misaddressed(rules.root, rules.anchor, url_of(clone, remote))
+    if why is None:
+        return
+    hint = "compare the digest with somebody who knows it, and pin it again: agent-pipeline trust pin sha256:..."
+    if rules.root.branch == rules.anchor.branch:
+        address = repositories.shown(rules.root.repository)
+        words = f"git remote set-url {remote}" if remote is not None else "git remote add origin"
+        hint = (
+            f"name it as everybody does: {words} {address}, then pin again (where this machine gets there by another "
+            f"address: git config url.OTHER.insteadOf {address}); a fork or a copy needs a trust root of its own"
+        )
+    raise UsageError(f"this clone is addressed as another repository than its trust root is for: {why}", hint=hint)
 
 
 def find_record(desk: Desk, name: str) -> tuple[Record, int | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.attestation import trust
+from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
@@ -14,7 +15,6 @@ from agent_pipeline.documents.policy import PATH, Policy
 from agent_pipeline.errors import PolicyError, UnavailableError, UsageError
 from agent_pipeline.policy import digest, load, people, rules
 from agent_pipeline.policy.reader import VERSION, version_of
-from agent_pipeline.repository import landed
 from agent_pipeline.repository.clone import Clone
 
 
@@ -42,7 +42,7 @@ def _compared(out: Output, clone: Clone, policy: Policy, data: bytes) -> list[st
     Raises `PolicyError` when they cannot fulfil it, and whatever makes the trust root one that nobody may go by.
     """
     try:
-        desk = landed.open_desk(clone, configuration.load(), out.talk, clock.now(), push=False)
+        desk = desks.opened(clone, configuration.load(), out.talk, clock.now(), push=False)
     except (UsageError, UnavailableError) as error:  # nothing is pinned or set up yet
         return [f"not compared with the trust root: {error.message}"]
     reasons = people.unfulfillable(policy, desk.landed.root)

@@ -160,17 +160,19 @@ class Clone:
         except (KeyError, ValueError, pygit2.GitError):
             return None
 
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """Return the full names of all refs below `prefix`, whatever they point to, sorted."""
+        every = (raw.decode("utf-8", "surrogateescape") for raw in self.objects.raw_listall_references())
+        return tuple(sorted(name for name in every if name.startswith(prefix)))
+
     def refs(self, prefix: str) -> dict[str, str]:
         """Return the refs below `prefix` that point to commits, full names sorted. Symbolic refs are left out."""
         found = {}
-        for raw in self.objects.raw_listall_references():
-            name = raw.decode("utf-8", "surrogateescape")
-            if not name.startswith(prefix):
-                continue
+        for name in self.names(prefix):
             reference = self.objects.references.get(name)
             if reference is not None and reference.type == ReferenceType.DIRECT and (oid := self.ref(name)) is not None:
                 found[name] = oid
-        return dict(sorted(found.items()))
+        return found
 
     def head_ref(self) -> str | None:
         """Return the checked-out branch's full name, None when the head is detached."""
@@ -242,11 +244,15 @@ class Clone:
         return chosen
 
     def remote_url(self, name: str) -> str:
-        """Return a remote's URL. Raises `UsageError` when there is none."""
+        """Return a remote's URL as the configuration has it. Raises `UsageError` when there is none.
+
+        What `url.<base>.insteadOf` makes of it says how this machine gets there, not which repository it is.
+        """
         try:
             url = self.objects.remotes[name].url
         except (KeyError, ValueError) as error:
             raise UsageError(f"there is no remote `{visible(name)}`", hint="`git remote -v` lists them") from error
+        url = next(iter(self.objects.config.get_multivar(f"remote.{name}.url")), url)
         if not url:
             raise UsageError(f"the remote `{visible(name)}` has no URL", hint=f"`git remote set-url {name} URL`")
         return url

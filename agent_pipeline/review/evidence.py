@@ -8,8 +8,8 @@ from agent_pipeline.agent.prompts import registry
 from agent_pipeline.audit import high_water
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.proposal import Change
-from agent_pipeline.documents.verification import Verification
-from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, StaleError
+from agent_pipeline.documents.verification import FAILED, Verification
+from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, StaleError, UsageError
 from agent_pipeline.repository import commits, records, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import Dossier, closures
@@ -17,7 +17,7 @@ from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review.staging import branch_of
 from agent_pipeline.verify.inputs import Inputs, LandingInputs, TreeFacts
 from agent_pipeline.verify.landing import decide
-from agent_pipeline.verify.verifier import verify
+from agent_pipeline.verify.verifier import OWN, verify
 from agent_pipeline.verify.vouched import so_far
 
 
@@ -83,8 +83,19 @@ def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
 
 
 def verify_dossier(desk: Desk, dossier: Dossier, now: datetime) -> Verification:
-    """Verify one proposal as CI does."""
-    return verify(inputs(desk, dossier, now))
+    """Verify one proposal as CI does.
+
+    Raises `UsageError` where the rules or the address that this machine judges by do not hold themselves: nothing was
+    found out about the proposal then, and nothing may be logged of it.
+    """
+    found = verify(inputs(desk, dossier, now))
+    own = [check for check in found.checks if check.outcome == FAILED and check.name.partition(" ")[2] in OWN]
+    if own:
+        raise UsageError(
+            f"nothing can be judged here: {'; '.join(f'{check.name}: {check.reason}' for check in own)}",
+            hint="mend this machine's clock, its pin or the address of its clone; the proposal waits",
+        )
+    return found
 
 
 def staged_tip(desk: Desk, dossier: Dossier) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent_pipeline.attestation import statements, trust
-from agent_pipeline.documents.root import LOCAL, Person
+from agent_pipeline.documents.root import Person
 from agent_pipeline.verify import repositories
 from agent_pipeline.verify.case import PROVENANCE, REQUEST, Case
 from agent_pipeline.verify.steps import require
@@ -50,19 +50,9 @@ def anchor(case: Case) -> str:
     which one it is.
     """
     inputs = case.inputs
-    addresses = [("the repository asked for", inputs.url)]
-    if not inputs.root.repository.startswith(LOCAL):
-        addresses.insert(0, ("the trust root", inputs.root.repository))
-    for where, address in addresses:
-        require(
-            repositories.same(address, inputs.anchor.url),
-            f"{where} is {address[:200]!r}, but {inputs.anchor.url[:200]!r} is pinned",
-        )
-    require(
-        inputs.root.branch == inputs.anchor.branch,
-        f"the trust root protects {inputs.root.branch}, but {inputs.anchor.branch} is pinned",
-    )
-    return f"pinned: {inputs.anchor.branch} of {inputs.anchor.url}"
+    why = repositories.misaddressed(inputs.root, inputs.anchor, inputs.url)
+    require(why is None, why or "")
+    return f"pinned: {inputs.anchor.branch} of {repositories.shown(inputs.anchor.url)}"
 
 
 def runner_of(case: Case) -> Person:

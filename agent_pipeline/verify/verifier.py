@@ -47,6 +47,8 @@ STEPS: Final[tuple[tuple[str, steps.Step[Case]], ...]] = (
     ("log", standing.log),
     ("open", standing.open_),
 )
+# Steps about the verifier's own rules and address: one that does not pass says nothing of any proposal.
+OWN: Final = ("trust root", "anchor")
 
 
 def verify(inputs: Inputs) -> Verification:

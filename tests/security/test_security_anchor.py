@@ -1,4 +1,4 @@
-"""A trust root by somebody who may not, rules that are none."""
+"""A trust root by somebody who may not, rules that are none, a clone that is addressed as another repository."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from support.hostile import signer
 from support.people import Person
-from support.teams import Team
+from support.teams import LOG, REQUESTS, Team
 
 from agent_pipeline import clock
 from agent_pipeline.attestation import drafts
@@ -78,3 +78,47 @@ def test_rules_that_cannot_be_read_are_no_rules(at: At) -> None:
         assert done.code in (1, 2), str(done)
         assert "policy" in json.loads(done.out)["error"]["message"]
         team.rosa.git("push", "-q", "--force", "origin", f"{tip}:main")
+
+
+def elsewhere(team: Team, kind: str) -> str:
+    """Address CI's clone otherwise than the trust root does; Git gets to the same repository all the same."""
+    link = team.top / "link.git"
+    link.symlink_to(team.bare)
+    if kind == "an alias of SSH's":
+        team.ci.git("config", f"url.{team.bare}.insteadOf", "git@work:app.git")
+    address = {"a link": str(link), "an alias of SSH's": "git@work:app.git"}[kind]
+    team.ci.git("remote", "set-url", "origin", address)
+    return address
+
+
+@pytest.mark.parametrize("kind", ["a link", "an alias of SSH's"])
+def test_a_clone_with_another_address_judges_nothing_and_is_told_so(at: At, kind: str) -> None:
+    team = at("proposed")
+    root = team.alice.yes("trust", "show")["root"]
+    record = team.tip(REQUESTS + team.id)
+    address = elsewhere(team, kind)
+    pinned = team.ci.run("trust", "pin", root, "--json")
+    commands = (("ci", "run"), ("ci", "run", team.id), ("ci", "replay", team.id, "--out", "x.json"), ("ci", "merge"))
+    for done in (pinned, *(team.ci.run(*argv, "--json", AGENT_PIPELINE_ROOT=root) for argv in commands)):
+        assert done.code == 2, str(done)
+        said = done.document["error"]
+        assert "addressed as another repository" in said["message"]
+        assert address in said["message"]
+        assert f"git remote set-url origin {team.bare}" in said["hint"]
+    assert (team.tip(LOG), team.tip(REQUESTS + team.id)) == (None, record)
+    assert not [pin for pin in team.ci.home.rglob("pins.json") if address in pin.read_text()]
+
+    team.ci.git("remote", "set-url", "origin", str(team.bare))  # as the hint says
+    if kind == "a link":
+        team.ci.git("config", f"url.{team.top / 'link.git'}.insteadOf", str(team.bare))
+    code, rows = team.ci_run()
+    assert (code, rows[team.id]["verdict"]) == (0, "passed"), rows
+
+
+def test_another_spelling_of_the_same_path_is_no_other_address(at: At) -> None:
+    team = at("proposed")
+    team.ci.git("remote", "set-url", "origin", f"{team.top}/ci//../origin.git/")
+    root = team.alice.yes("trust", "show")["root"]
+    team.ci.yes("trust", "pin", root)
+    code, rows = team.ci_run()
+    assert (code, rows[team.id]["verdict"]) == (0, "passed"), rows

@@ -9,6 +9,7 @@ import click
 
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
+from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.anchor import Anchor
@@ -48,7 +49,8 @@ def pin(out: Output, digest: str | None, *, push: bool) -> None:
             f"{anchor.url} is pinned to sha256:{before.root_digest} on {before.branch}, and now offers sha256:{value}",
             hint="find out why it changed; give the new digest to pin it all the same",
         )
-    landed.load(clone, remote, anchor, clock.now())  # what cannot be loaded is not pinned
+    rules = landed.load(clone, remote, anchor, clock.now())  # what cannot be loaded is not pinned
+    desks.check_address(clone, rules)
     out.talk(f"first trust root: sha256:{value}\ncompare it with somebody who knows it")
     if wanted is None and before is None and not out.as_json and sys.stdin.isatty():
         click.confirm("Pin it?", abort=True, err=True)

@@ -257,6 +257,14 @@ def test_a_folder_is_its_path() -> None:
     assert repositories.same("file:///srv/app.git", "/srv/app.git")
     assert not repositories.same("/srv/app.git", "/srv/app")
     assert not repositories.same("/srv/app.git", "srv/app.git")
+    for spelling in ("/srv/ci/../app.git", "//srv/./app.git//", "file:///srv/x/../app.git", "/../srv/app.git"):
+        assert repositories.same("/srv/app.git", spelling)
+    for other in ("/srv/app.git/..", "/srv/ci/app.git", "../srv/app.git", "file://srv/app.git"):
+        assert not repositories.same("/srv/app.git", other)
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    assert repositories.shown("https://ci:secret@git.example.org/acme/app") == "https://git.example.org/acme/app"
 
 
 @given(st.text(max_size=60))

@@ -320,14 +320,19 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
+# What may lie with the verifier's own machine: nothing lands by it, and nothing is rejected for good.
+UNTOLD = ("finished in the future",)
+
+
 @pytest.mark.parametrize("name", list(BROKEN))
 def test_rejects(name: str) -> None:
     changes, step, word = BROKEN[name]
     verification = verify(Maker(**changes).inputs())
     outcome, reason = of(verification, step)
-    assert outcome == FAILED, (reason, failed(verification))
+    expected = UNKNOWN if name in UNTOLD else FAILED
+    assert outcome == expected, (reason, failed(verification))
     assert word in reason
-    assert verification.verdict == FAILED
+    assert verification.verdict == expected
     assert verification.proofs == ()
     Verification.from_json(verification.to_json())
 
