@@ -12,13 +12,13 @@ from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
 from agent_pipeline.attestation import trust
 from agent_pipeline.cli import dependencies
+from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.options import NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import LockedImage
 from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.landed import open_desk
 from agent_pipeline.sandbox import host
 from agent_pipeline.sandbox.contract import UID, Engine
 from agent_pipeline.sandbox.engines import NAMES, engine
@@ -195,7 +195,7 @@ def _repository(config: Config) -> Finding:
     except UsageError as error:
         return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
     try:
-        desk = open_desk(clone, config, quiet, clock.now(), push=False)
+        desk = desks.opened(clone, config, quiet, clock.now(), push=False)
     except AgentPipelineError as error:
         return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
     word = "on trial" if desk.landed.trial else "set up"
