@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 
 from agent_pipeline import clock
@@ -48,7 +49,7 @@ from agent_pipeline.sandbox.images.derive import ensure
 from agent_pipeline.sandbox.sweep import sweep
 from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing.hand import Hand
-from agent_pipeline.workspace import Workspace, create
+from agent_pipeline.workspace import Workspace, absent, create
 from agent_pipeline.workspace.proposing import changed_paths, collect
 from agent_pipeline.workspace.proposing import propose as propose_changes
 
@@ -116,8 +117,8 @@ def _copy(desk: Desk, request: Request, box: Engine, stack: ExitStack) -> Worksp
             reach=box.reach,
         )
     )
-    if withheld := workspace.withheld:
-        desk.tell(f"copy: withheld from the agent: {', '.join(withheld[:5])}")
+    for line in absent.told(absent.lists(workspace), f"`agent-pipeline show {request.id} --json`"):
+        desk.tell(f"copy: {line}")
     return workspace
 
 
@@ -150,7 +151,7 @@ def _act(
             sandbox.sync()
             return changed_paths(collect(desk.clone, workspace, policy))
 
-        job = _job(desk, request, played, kept, changed)
+        job = replace(_job(desk, request, played, kept, changed), notes=(absent.note(absent.lists(workspace)),))
         return run(job, sandbox), sandbox.facts
 
 

@@ -15,7 +15,7 @@ class Job:
     """What one run needs. `changed` lists the workspace's paths that differ from the base now, for the submission.
 
     `api_key` and `base_url` belong to `claude`, `recording` (a transcript's bytes) to `recorded`. `record` gets each
-    line of the transcript as it is written, `watch` each event.
+    line of the transcript as it is written, `watch` each event. `notes`, an event and a detail each, follow its header.
     """
 
     request: Request
@@ -26,3 +26,4 @@ class Job:
     recording: bytes | None = None
     watch: Sink = ignore
     record: Callable[[bytes], None] | None = None
+    notes: tuple[tuple[str, str], ...] = ()

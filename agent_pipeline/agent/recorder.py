@@ -12,9 +12,9 @@ from agent_pipeline.documents import transcript
 class Recorder:
     """Collects the lines; `sink`, if any, gets each as soon as it is written."""
 
-    def __init__(self, sink: Callable[[bytes], None] | None = None) -> None:
-        """Begin an empty transcript."""
-        self._sink, self._ended = sink, False
+    def __init__(self, sink: Callable[[bytes], None] | None = None, notes: tuple[tuple[str, str], ...] = ()) -> None:
+        """Begin an empty transcript; `notes` will follow its first record."""
+        self._sink, self._notes, self._ended = sink, notes, False
         self._lines: list[bytes] = []
 
     @property
@@ -30,6 +30,9 @@ class Recorder:
     def add(self, record: dict[str, Any]) -> None:
         """Write one record. Raises `SchemaError` when it has not the schema's form."""
         self._write(transcript.line(record))
+        notes, self._notes = self._notes, ()
+        for event, detail in notes:
+            self.note(event, detail)
 
     def note(self, event: str, detail: str) -> None:
         """Write a note."""

@@ -45,7 +45,7 @@ def run(job: Job, sandbox: Sandbox) -> RunOutcome:
     """Run the request's engine to its end."""
     check(job)
     runs = {"claude": _run_claude, "command": _run_command, "recorded": _run_recorded}
-    recorder = Recorder(job.record)
+    recorder = Recorder(job.record, job.notes)
     with _ended(recorder):
         return runs[job.request.engine.name](job, sandbox, recorder)
 

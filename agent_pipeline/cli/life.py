@@ -7,6 +7,7 @@ import textwrap
 from typing import Any
 
 from agent_pipeline.documents.words import counted
+from agent_pipeline.workspace import absent
 
 _MARK = {"passed": "✓", "failed": "✗", "skipped": "·", "unknown": "?"}
 _PATHS = 20
@@ -67,6 +68,9 @@ def _asserted(document: dict[str, Any]) -> list[str]:
         tokens = f"{usage['input_tokens']} in, {usage['output_tokens']} out"
         steps = counted(int(usage["steps"]), "step")
         lines.append(f"          used         {steps}, {usage['seconds']} s, {tokens}, {usage['usd']} USD")
+    if document.get("copy"):
+        lacks = absent.told(document["copy"], f"`agent-pipeline show {document['id']} --json`")
+        lines += [f"          {'copy' if not number else '':<12} {line}" for number, line in enumerate(lacks)]
     if document["summary"]:
         said = _wrapped(document["summary"], 80)[:6]
         lines += [f"          {'says' if not number else '':<12} {line}" for number, line in enumerate(said)]

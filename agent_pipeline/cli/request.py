@@ -18,6 +18,7 @@ from agent_pipeline.cli.detach import detach as go_on_detached
 from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import INTERRUPTED, YES, command
 from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.reporting import report
 from agent_pipeline.documents.request import KINDS, Request
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import AgentPipelineError, PolicyError, UsageError
@@ -139,7 +140,7 @@ def request(  # noqa: PLR0913 - the contract of the command line
     except KeyboardInterrupt:
         out.interrupted(about={"id": asked.id})
         return INTERRUPTED
-    document = pipeline.report(desks.here(out, push=push), asked.id, clock.now())
+    document = report(desks.here(out, push=push), asked.id, clock.now())
     if document["seen_by"] is None:  # CI will look for itself; this is what it will see
         document |= {"checks": seen(found.replay.checks if found.replay else found.checks, HERE), "seen_by": HERE}
     out.finish(document, lambda: life(document))
@@ -181,7 +182,7 @@ def _would_ask(asked: Request) -> str:
 def _came_to(out: Output, asked: Request, *, push: bool) -> dict[str, Any]:
     """Return what there is to say of a request that failed; its id alone when that cannot be read any more."""
     try:
-        return pipeline.report(desks.here(out, push=push), asked.id, clock.now())
+        return report(desks.here(out, push=push), asked.id, clock.now())
     except (AgentPipelineError, OSError):  # the first error is the one that people must see
         return {"id": asked.id}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import click
 
@@ -29,10 +30,12 @@ def shell(out: Output, name: str | None, sandbox: str | None, *, push: bool) -> 
     box = choose(desk.config, policy.sandbox.backends, sandbox)
     image = locked_image(desk, box)
     bench = Bench(desk.clone, desk.config, policy, box, image, run, base_version(desk.clone, base))
+    copy: dict[str, Any] = {}
     with Terminal() as screen:
-        code = open_shell(bench, tree, screen, lambda line: screen.show(_crlf(line)))
+        code = open_shell(bench, tree, screen, lambda line: screen.show(_crlf(line)), copy.update)
     out.finish(
-        {"tree": tree, "sandbox": box.name, "exit": code}, lambda: f"the shell ended with {code}; nothing is kept"
+        {"tree": tree, "sandbox": box.name, "copy": copy, "exit": code},
+        lambda: f"the shell ended with {code}; nothing is kept",
     )
 
 

@@ -14,13 +14,14 @@ from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.life import life, one_line
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.reporting import report
 from agent_pipeline.documents import transcript as transcripts
 from agent_pipeline.errors import AgentPipelineError, UsageError
-from agent_pipeline.pipeline import report
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository import records, trees
 from agent_pipeline.review import evidence
 from agent_pipeline.review.state import State, state_of
+from agent_pipeline.workspace import absent
 
 WAIT_STEP, WAIT_SECONDS = 2.0, 3600.0
 _DONE = ("failed", "stopped", "trial", "staged", "rejected", "closed", "merged")
@@ -126,7 +127,7 @@ def transcript(out: Output, name: str, *, push: bool) -> None:
     if data is None:
         raise UsageError(f"{record.id} has no transcript", hint=f"`agent-pipeline show {record.id}` says why")
     lines = transcripts.parse(data)
-    out.finish({"id": record.id, "records": lines}, lambda: "\n".join(_told(line) for line in lines))
+    out.finish({"id": record.id, "records": lines}, lambda: "\n".join(filter(None, map(_told, lines))))
 
 
 def _told(line: dict[str, Any]) -> str:
@@ -145,9 +146,15 @@ def _told(line: dict[str, Any]) -> str:
         case "command":
             return f"$ {shlex.join(line['argv'])}\n{line['output']}\nexit {line['code']}"
         case "note":
-            return f"    note: {line['event']}: {line['detail']}"
+            return _noted(line["event"], line["detail"])
         case _:
             return f"ended: {line['outcome']} ({line.get('detail', '')})".replace(" ()", "")
+
+
+def _noted(event: str, detail: str) -> str:
+    if event != absent.EVENT:
+        return f"    note: {event}: {detail}"
+    return "\n".join(f"    note: copy: {text}" for text in absent.told(absent.parsed(detail)))
 
 
 def _call(block: dict[str, Any]) -> str:

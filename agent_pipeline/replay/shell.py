@@ -6,21 +6,28 @@ The walls are those of a run, proven by the same self-test; the copy has what an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from agent_pipeline.policy import rules
 from agent_pipeline.replay.checks import Bench, bounds, set_up, setup_env
 from agent_pipeline.sandbox.contract import UID, Screen, Spec
-from agent_pipeline.workspace import create
+from agent_pipeline.workspace import absent, create
 
 SECONDS: Final = 8 * 3600
 _PROMPT: Final = r"sandbox:\w\$ "
 
 
-def open_shell(bench: Bench, tree: str, screen: Screen, tell: Callable[[str], None]) -> int:
+def open_shell(
+    bench: Bench,
+    tree: str,
+    screen: Screen,
+    tell: Callable[[str], None],
+    copied: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> int:
     """Set the project up on a copy of `tree`, run a shell on `screen`, and return its exit code. Keeps nothing.
 
-    A setup that fails is told and stops nobody: it may be what the person wants to look at. Raises `SandboxError`.
+    A setup that fails is told and stops nobody: it may be what the person wants to look at. `copied` is handed what the
+    copy lacks. Raises `SandboxError`.
     """
     policy = bench.policy
     with create(
@@ -34,8 +41,9 @@ def open_shell(bench: Bench, tree: str, screen: Screen, tell: Callable[[str], No
         uid=UID,
         reach=bench.engine.reach,
     ) as workspace:
-        if workspace.withheld:
-            tell(f"withheld, as from an agent: {', '.join(workspace.withheld[:5])}")
+        copied(lacks := absent.lists(workspace))
+        for line in absent.told(lacks, "the same with `--json`"):
+            tell(f"copy: {line}")
         spec = Spec(
             image=bench.image,
             workspace=workspace.path,

@@ -21,12 +21,13 @@ class Comparison:
     absent: frozenset[bytes]
     found: Findings
     folders: frozenset[bytes] = frozenset()
+    left_out: frozenset[bytes] = frozenset()
     device: int = -1
     seen: set[bytes] = field(default_factory=set)
 
     def read(self, workspace: Workspace) -> None:
         """Compare the whole of `workspace`."""
-        self.folders = _parents(self.base)
+        self.folders, self.left_out = _parents(self.base), frozenset(workspace.missing.copied.left_out)
         with reading.folder(workspace.path) as top:
             self.device = os.fstat(top).st_dev
             self._folder(top, b"", 1)
@@ -44,7 +45,7 @@ class Comparison:
         entry = self.base.get(path)
         folder = stat.S_ISDIR(status.st_mode)
         if path in self.absent:
-            self.found.withheld(path)
+            self.found.absent(path, left_out=path in self.left_out)
         elif status.st_dev != self.device:
             self.found.elsewhere(path)
         elif (

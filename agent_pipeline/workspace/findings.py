@@ -18,6 +18,8 @@ from agent_pipeline.workspace.ignoring import Ignored
 
 T = TypeVar("T", str, tuple[str, str])
 MAX_LISTED: Final = 1000  # refusals and ignored paths beyond this are counted, not named
+WITHHELD: Final = "it was made where the base has a file that is withheld from agents"
+LEFT_OUT: Final = "it was made where the base has something that no copy can hold"
 _LINKS: Final = {SYMLINK: "a symbolic link", GITLINK: "a submodule"}
 _KINDS: Final = (
     (stat.S_ISLNK, "it is a symbolic link"),
@@ -171,9 +173,9 @@ class Findings:
         """Note what no proposal can carry, for people."""
         self.refusals.add((paths.visible(_shown(path)), reason))
 
-    def withheld(self, path: bytes) -> None:
+    def absent(self, path: bytes, *, left_out: bool) -> None:
         """Refuse what was made in place of a path that the copy did not have."""
-        self.refuse(path, "it was made where the base has a file that is withheld from agents")
+        self.refuse(path, LEFT_OUT if left_out else WITHHELD)
 
     def elsewhere(self, path: bytes) -> None:
         """Refuse what is mounted into the copy."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.request import Request
@@ -11,7 +13,15 @@ from agent_pipeline.policy import rules
 from agent_pipeline.repository import records, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.workspace.copy import Workspace
+from agent_pipeline.workspace.findings import LEFT_OUT, WITHHELD
 from agent_pipeline.workspace.harvest import Harvest, harvest
+
+_PLAIN: Final = "a proposal carries regular files with plain names only"
+_HINTS: Final = {
+    WITHHELD: "the policy withholds it (`paths.read`): ask for a change without it, change it yourself, or ask the "
+    "operator to let agents read it",
+    LEFT_OUT: "a person changes it: no agent has what is there",
+}
 
 
 def collect(clone: Clone, workspace: Workspace, policy: Policy) -> Harvest:
@@ -41,7 +51,7 @@ def propose(
     if found.refused:
         path, reason = found.refused[0]
         more = f" (and {len(found.refused) - 1} more)" if len(found.refused) > 1 else ""
-        raise PathError(f"`{path}`: {reason}{more}", hint="a proposal carries regular files with plain names only")
+        raise PathError(f"`{path}`: {reason}{more}", hint=_HINTS.get(reason, _PLAIN))
     paths = changed_paths(found)
     if not paths:
         raise CheckError(

@@ -57,7 +57,7 @@ class Upper:
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             self._gone([tracked] if tracked is not None else [])
         elif self._absent(path, tracked):
-            self.found.withheld(path)
+            self.found.absent(path, left_out=path in self.left_out)
         elif status.st_dev != self.device:
             self.found.elsewhere(path)
         elif stat.S_ISDIR(status.st_mode):
