@@ -171,8 +171,7 @@ def _lower(wanted: _Wanted, lowers: Lowers, folder: Path, stack: ExitStack) -> L
     key = lowers.key(wanted.tree, wanted.scope, wanted.owner)
     lower = stack.enter_context(lowers.held(key))
     if lower is None and _possible(lowers.folder, folder, wanted.owner):
-        lowers.make(key, wanted.clone, wanted.tree, wanted.may_read, wanted.owner)
-        lower = stack.enter_context(lowers.held(key))
+        lower = stack.enter_context(lowers.made(key, wanted.clone, wanted.tree, wanted.may_read, wanted.owner))
     return lower
 
 

@@ -93,29 +93,40 @@ class Lowers:
             if lease >= 0:
                 os.close(lease)
 
-    def make(self, key: str, clone: Clone, tree: str, may_read: Callable[[str], bool], owner: int | None) -> None:
-        """Make the entry `key` unless somebody did meanwhile; make room by removing others that nobody uses.
+    @contextmanager
+    def made(
+        self, key: str, clone: Clone, tree: str, may_read: Callable[[str], bool], owner: int | None
+    ) -> Iterator[Lower | None]:
+        """Hold the entry `key`, made now unless somebody did meanwhile; others that nobody uses go to make room.
 
-        Raises `OSError` when it does not fit, `GitError` when an object is missing.
+        It is held before the turn is over: no other maker can evict what was just made. None when it does not stay as
+        it was made. Raises `OSError` when it does not fit, `GitError` when an object is missing.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        with (self.folder / _TURN).open("wb") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            self._sweep()
-            with self.held(key) as there:
-                if there is not None:
-                    return
-            for _ in entries(clone, tree):
-                pass  # which ends for a tree that unfolds without end
-            self._put_away(key)
-            try:
-                self._make(key, clone, tree, may_read, owner)
-            except OSError as error:
-                if error.errno != errno.ENOSPC or not self._evict(key, 0):
-                    raise
-                self._make(key, clone, tree, may_read, owner)  # there was room that nobody uses
-            self._evict(key, self._max_bytes)
+        with contextlib.ExitStack() as stack:
+            with (self.folder / _TURN).open("wb") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                self._sweep()
+                lower = stack.enter_context(self.held(key))
+                if lower is None:
+                    self._make_with_room(key, clone, tree, may_read, owner)
+                    lower = stack.enter_context(self.held(key))
+            yield lower
+
+    def _make_with_room(
+        self, key: str, clone: Clone, tree: str, may_read: Callable[[str], bool], owner: int | None
+    ) -> None:
+        for _ in entries(clone, tree):
+            pass  # which ends for a tree that unfolds without end
+        self._put_away(key)
+        try:
+            self._make(key, clone, tree, may_read, owner)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not self._evict(key, 0):
+                raise
+            self._make(key, clone, tree, may_read, owner)  # there was room that nobody uses
+        self._evict(key, self._max_bytes)
 
     def _make(self, key: str, clone: Clone, tree: str, may_read: Callable[[str], bool], owner: int | None) -> None:
         making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.folder))

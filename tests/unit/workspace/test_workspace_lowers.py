@@ -39,7 +39,8 @@ def tree_of(project: Project) -> str:
 
 def made(lowers: Lowers, project: Project, scope: str = "all") -> str:
     key = lowers.key(tree_of(project), scope, OWNER)
-    lowers.make(key, project.clone, tree_of(project), readable, OWNER)
+    with lowers.made(key, project.clone, tree_of(project), readable, OWNER) as lower:
+        assert lower is not None
     return key
 
 
@@ -66,8 +67,7 @@ def test_another_tree_scope_or_owner_is_another_entry(project: Project, lowers: 
 
 def test_what_is_missing_is_listed(project: Project, lowers: Lowers) -> None:
     key = lowers.key(tree_of(project), "no secrets", OWNER)
-    lowers.make(key, project.clone, tree_of(project), lambda path: path != "secret", OWNER)
-    with lowers.held(key) as lower:
+    with lowers.made(key, project.clone, tree_of(project), lambda path: path != "secret", OWNER) as lower:
         assert lower is not None
         assert lower.missing().withheld == [b"secret"]
         assert lower.missing().left_out == []
@@ -105,8 +105,9 @@ def test_a_damaged_entry_is_made_again(project: Project, lowers: Lowers, damage)
 
 def test_a_maker_that_fails_leaves_nothing(project: Project, lowers: Lowers) -> None:
     tree = project.raw_tree(("100644", b"a", project.blob(b"1")), ("100644", b"b", "1" * 40))
-    with pytest.raises(GitError):
-        lowers.make(lowers.key(tree, "all", OWNER), project.clone, tree, readable, OWNER)
+    key = lowers.key(tree, "all", OWNER)
+    with pytest.raises(GitError), lowers.made(key, project.clone, tree, readable, OWNER):
+        pass
     assert [path.name for path in lowers.folder.iterdir()] == [".turn"]
 
 
@@ -121,7 +122,8 @@ from agent_pipeline.workspace.lowers import Lowers
 def slow(path):
     print("making", flush=True); time.sleep(60)
 clone = Clone.discover(Path({str(project.folder)!r}))
-Lowers(Path({str(lowers.folder)!r})).make("key", clone, {tree_of(project)!r}, slow, {OWNER!r})
+with Lowers(Path({str(lowers.folder)!r})).made("key", clone, {tree_of(project)!r}, slow, {OWNER!r}):
+    pass
 """
     child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
     assert child.stdout is not None
@@ -228,13 +230,36 @@ def test_many_who_want_the_same_make_it_once(project: Project, lowers: Lowers) -
         asked.append(path)
         return True
 
-    threads = [threading.Thread(target=lowers.make, args=(key, clone, tree, count, OWNER)) for _ in range(6)]
+    def make() -> None:
+        with lowers.made(key, clone, tree, count, OWNER) as lower:
+            assert lower is not None
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(asked) == ["a", "b/c", "secret"]
     assert there(lowers, key)
+
+
+def test_what_was_just_made_is_held_before_another_can_evict_it(project: Project, tmp_path: Path) -> None:
+    """Each of four makers needs the whole room of the cache, and all make at once: every one gets what it made."""
+    lowers, tree = Lowers(tmp_path / "lowers", max_bytes=30_000), tree_of(project)
+    got: list[bytes | None] = []
+
+    def make(number: int) -> None:
+        clone = project.clone
+        for turn in range(25):
+            with lowers.made(lowers.key(tree, f"{number}.{turn}", OWNER), clone, tree, readable, OWNER) as lower:
+                got.append((lower.files / "a").read_bytes() if lower is not None else None)
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [b"1"] * 100
 
 
 def test_a_tree_larger_than_the_cache_does_not_fit(project: Project, tmp_path: Path) -> None:
