@@ -22,6 +22,7 @@ from typing import IO
 from agent_pipeline.errors import UnavailableError
 
 _READ = 65536
+_PATIENCE = 5  # seconds, for the end of a pipe whose command has ended
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Process = subprocess.Popen[bytes]
@@ -64,17 +65,28 @@ def inherited(*names: str) -> dict[str, str]:
 
 
 class _Bounded(threading.Thread):
-    """Drains a pipe to its end, keeping the first and last `limit // 2` bytes."""
+    """Drains a pipe to its end, keeping the first and last `limit // 2` bytes.
+
+    By a descriptor of its own: what the command left running may hold the pipe open for longer than its caller does,
+    and the number of a closed descriptor is soon another file's.
+    """
 
     def __init__(self, pipe: IO[bytes], limit: int) -> None:
         super().__init__(daemon=True)
-        self._pipe, self._half = pipe, max(limit // 2, 1)
-        self._head, self._tail, self._total = bytearray(), bytearray(), 0
+        self._pipe, self._half = os.dup(pipe.fileno()), max(limit // 2, 1)
+        self._head, self._tail, self._total, self._lock = bytearray(), bytearray(), 0, threading.Lock()
         self.start()
 
     def run(self) -> None:
         """Read until the pipe ends: a pipe nobody reads blocks its writer."""
-        while chunk := os.read(self._pipe.fileno(), _READ):
+        try:
+            while chunk := os.read(self._pipe, _READ):
+                self._keep(chunk)
+        finally:
+            os.close(self._pipe)
+
+    def _keep(self, chunk: bytes) -> None:
+        with self._lock:
             self._total += len(chunk)
             room = self._half - len(self._head)
             self._head += chunk[:room]
@@ -87,11 +99,12 @@ class _Bounded(threading.Thread):
         return self._total > len(self._head) + len(self._tail)
 
     def value(self) -> bytes:
-        self.join(timeout=5)
-        if not self.truncated:
-            return bytes(self._head + self._tail)
-        cut = self._total - len(self._head) - len(self._tail)
-        return bytes(self._head) + f"\n[... {cut} bytes left out ...]\n".encode() + bytes(self._tail)
+        self.join(timeout=_PATIENCE)
+        with self._lock:
+            if not self.truncated:
+                return bytes(self._head + self._tail)
+            cut = self._total - len(self._head) - len(self._tail)
+            return bytes(self._head) + f"\n[... {cut} bytes left out ...]\n".encode() + bytes(self._tail)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -117,11 +130,11 @@ def run(  # noqa: PLR0913 - the whole contract of a command in one place
     """
     process = spawn(argv, env=env, cwd=cwd, pass_fds=pass_fds, stderr=True)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
-    out, err = _Bounded(process.stdout, limit), _Bounded(process.stderr, limit)
-    feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
-    feeder.start()
     timed_out = False
     try:
+        out, err = _Bounded(process.stdout, limit), _Bounded(process.stderr, limit)
+        feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
+        feeder.start()
         process.wait(timeout=timeout)
     except subprocess.TimeoutExpired:
         timed_out = True
