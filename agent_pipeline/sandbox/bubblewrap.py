@@ -7,10 +7,11 @@ none, resource limits stand in as far as they reach, and `unenforced` says what 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -29,6 +30,7 @@ NAME: Final = "bubblewrap"
 _UNMAPPED: Final = "65534"  # what the kernel shows for a group that the namespace does not have
 _LOOK_AGAIN: Final = 60.0  # seconds
 _OLDEST: Final = (0, 8, 0)  # `--disable-userns`
+End = Callable[[], str | None]
 
 
 class Bubblewrap:
@@ -118,11 +120,11 @@ class Bubblewrap:
             missing += ("disk",)
         layout.refuse(spec, missing)
         env = layout.environment(spec.image)
-        cell = self._launch(["bwrap", *arguments(rootfs, spec, env)], spec)
+        cell, end = self._launch(["bwrap", *arguments(rootfs, spec, env)], spec)
         try:
-            return self._prove(cell, spec, env, missing)
+            return self._prove(cell, spec, env, missing, end)
         except BaseException as error:
-            reason = cell.end()
+            reason = end()
             if isinstance(error, SandboxError) and reason:
                 raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
             raise
@@ -141,26 +143,41 @@ class Bubblewrap:
             self._looked[image.identity] = (now, rootfs)
         return rootfs
 
-    def _launch(self, command: list[str], spec: Spec) -> Cell:
-        """Make the control group and launch `command` in it; from then on its guard removes the group."""
+    def _launch(self, command: list[str], spec: Spec) -> tuple[Cell, End]:
+        """Make the control group and launch `command` in it; return it, and what ends both."""
         intents.sweep(self._config.runs, {"group": cgroups.remove})
         if not self._held:
-            return Cell(command, spec, None)
-        name = cgroups.label(spec.run)
-        with intents.intent(self._config.runs, "group", cgroups.places(name, self._hierarchies)):
-            group = cgroups.create(name, spec.bounds, self._hierarchies)
-            try:
-                self._same_bounds(group)
-                return Cell(command, spec, group)
-            except BaseException:
-                group.remove()
-                raise
+            cell = Cell(command, spec, None)
+            return cell, cell.end
+        name, lease = cgroups.label(spec.run), contextlib.ExitStack()
+        lease.enter_context(intents.intent(self._config.runs, "group", cgroups.places(name, self._hierarchies)))
+        try:
+            cell = self._launch_in(cgroups.create(name, spec.bounds, self._hierarchies), command, spec)
+        except BaseException:
+            lease.close()
+            raise
+
+        def end() -> str | None:
+            reason = cell.end()
+            lease.close()  # only now that it is gone: else a sweep has to know of it
+            return reason
+
+        return cell, end
+
+    def _launch_in(self, group: cgroups.Group, command: list[str], spec: Spec) -> Cell:
+        """Launch `command` in `group`, and remove that when it does not come to it."""
+        try:
+            self._same_bounds(group)
+            return Cell(command, spec, group)
+        except BaseException:
+            group.remove()
+            raise
 
     def _same_bounds(self, group: cgroups.Group) -> None:
         if set(group.controllers) != set(self._held):
             raise SandboxError("this host enforced other bounds a moment ago", hint="try again")
 
-    def _prove(self, cell: Cell, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...]) -> Session:
+    def _prove(self, cell: Cell, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...], end: End) -> Session:
         processes = spec.bounds.pids if "pids" in missing else None
         report = greet(cell.link, seconds=spec.bounds.seconds, processes=processes, timeout=layout.READY_SECONDS)
         walls = posture.check(report, expected(spec, env))
@@ -173,7 +190,7 @@ class Bubblewrap:
             posture=walls.digest,
             unenforced=missing,
         )
-        session = Session(cell.link, facts, {**env, **spec.env}, cell.end)
+        session = Session(cell.link, facts, {**env, **spec.env}, end)
         probe = posture.OwnerProbe(spec.workspace, layout.owner())
         session.write(probe.name, b"")
         probe.check()

@@ -26,37 +26,23 @@ class Cell:
     def __init__(self, command: list[str], spec: Spec, group: cgroups.Group | None) -> None:
         """Launch `command`. Raises `SandboxError` when it ends before there is a PID 1."""
         self._group, self._ended, self._pid1 = group, False, -1
-        filter_file = _high(seccomp.memory_file())
-        info_reader, info_writer = os.pipe()
-        info_writer = _high(info_writer)
-        try:
-            command = [command[0], "--seccomp", str(filter_file), "--info-fd", str(info_writer), *command[1:]]
-            self._guard = process.spawn(
-                guard.chain(
-                    command,
-                    groups=() if group is None else group.folders,
-                    limits=_limits(spec, bounded=group is not None and "memory" in group.controllers),
-                    drop=layout.is_root(),
-                    namespace=spec.namespace,
-                ),
-                env=guard.environment(),
-                pass_fds=(filter_file, info_writer),
-                stderr=True,
-            )
-        except BaseException:
-            os.close(info_reader)
-            raise
-        finally:
-            os.close(filter_file)
-            os.close(info_writer)
-        self.link = _link(self._guard)
-        try:
-            self._pid1 = self._enclosed(_first_process(info_reader))
-        except SandboxError:
-            self.end()
-            raise
-        finally:
-            os.close(info_reader)
+        with contextlib.ExitStack() as stack:
+            info_reader, self._guard = _launch(command, spec, group)
+            stack.callback(os.close, info_reader)
+            stack.push(self._given_up)
+            self.link = _link(self._guard)
+            stack.push(lambda error, *_: self.link.close() if error is not None else None)
+            try:
+                self._pid1 = self._enclosed(_first_process(info_reader))
+            except SandboxError as error:
+                said = self.link.complaints()
+                raise SandboxError(f"{error.message}{f': {said[-500:]}' if said else ''}", hint=error.hint) from error
+
+    def _given_up(self, error: type[BaseException] | None, *_: object) -> None:
+        """End what was launched when that did not come to a PID 1 whose end we can bring about."""
+        if error is not None:
+            self._guard.terminate()  # its trap ends whatever there is
+            _finish(self._guard)
 
     def _enclosed(self, number: int) -> int:
         """Return a descriptor of PID 1, which is in the control group then, and has not been asked anything yet.
@@ -106,6 +92,33 @@ class Cell:
                     if int(found.get("oom_kill", "0")) > 0:
                         return True
         return False
+
+
+def _launch(command: list[str], spec: Spec, group: cgroups.Group | None) -> tuple[int, process.Process]:
+    """Launch `command`; return the end of the pipe on which bubblewrap reports, and the guard."""
+    with contextlib.ExitStack() as stack:
+        filter_file = _high(seccomp.memory_file())
+        stack.callback(os.close, filter_file)
+        info_reader, info_writer = os.pipe()
+        failed = contextlib.ExitStack()
+        failed.callback(os.close, info_reader)
+        stack.push(failed)
+        info_writer = _high(info_writer)
+        stack.callback(os.close, info_writer)
+        launched = process.spawn(
+            guard.chain(
+                [command[0], "--seccomp", str(filter_file), "--info-fd", str(info_writer), *command[1:]],
+                groups=() if group is None else group.folders,
+                limits=_limits(spec, bounded=group is not None and "memory" in group.controllers),
+                drop=layout.is_root(),
+                namespace=spec.namespace,
+            ),
+            env=guard.environment(),
+            pass_fds=(filter_file, info_writer),
+            stderr=True,
+        )
+        failed.pop_all()
+        return info_reader, launched
 
 
 def _high(descriptor: int) -> int:

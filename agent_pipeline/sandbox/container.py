@@ -24,6 +24,7 @@ from agent_pipeline.sandbox.links import AttachedLink, Link
 from agent_pipeline.sandbox.posture import ElsewhereError
 from agent_pipeline.sandbox.session import Session, greet
 
+LABEL: Final = "agent-pipeline"
 WORKING: Final = 60  # seconds that the engine has for a call
 ENDING: Final = 10
 _GONE: Final = 15.0
@@ -233,7 +234,7 @@ class FarContainer(Container):
 
 
 def remove(name: str) -> None:
-    """Remove a container that lost its owner before it was started. Raises `SandboxError`.
+    """Remove a container that lost its owner while it was made. Raises `SandboxError`.
 
     The engine may still be making it for a client that is dead: it is waited for, a moment longer than that takes.
     """
@@ -243,7 +244,22 @@ def remove(name: str) -> None:
             if clock.monotonic() > until:
                 return
             clock.sleep(0.05)
+    remove_made(name)
+
+
+def remove_made(name: str) -> None:
+    """Remove a container that lost its owner, if it is still there. Raises `SandboxError`."""
     Container(None, name).end()
+
+
+REMOVERS: Final = {"container": remove, "made container": remove_made}
+
+
+def labelled() -> tuple[str, ...]:
+    """Return the names of all containers of sandboxes that the engine has, whoever's. Raises `SandboxError`."""
+    with contextlib.closing(connect(ENDING)) as client:
+        found = asking(lambda: client.api.containers(all=True, filters={"label": f"{LABEL}=1"}))
+    return tuple(sorted(one["Labels"].get(f"{LABEL}.name", one["Id"][:12]) for one in found))
 
 
 def there(client: Any, name: str) -> bool:  # noqa: ANN401 - docker.DockerClient

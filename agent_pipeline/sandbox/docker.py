@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -17,13 +17,12 @@ from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import RejectedError, SandboxError
 from agent_pipeline.sandbox import cgroups, intents, layout, posture, seccomp
-from agent_pipeline.sandbox.container import ENDING, WORKING, Container, FarContainer, asking, connect, remove
+from agent_pipeline.sandbox.container import ENDING, LABEL, REMOVERS, WORKING, Container, FarContainer, asking, connect
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
 from agent_pipeline.sandbox.session import Session, greet
 from agent_pipeline.sandbox.starting import to_its_end
 
 NAME: Final = "docker"
-LABEL: Final = "agent-pipeline"
 _CONFLICT: Final = 409
 
 
@@ -96,7 +95,7 @@ class Docker:
             missing += ("disk",)
         layout.refuse(spec, missing)
         image = docker_load.ensure(self._sdk, spec.image)
-        intents.sweep(self._config.runs, {"container": remove})
+        intents.sweep(self._config.runs, REMOVERS)
         if not self._elsewhere:
             try:
                 return self._begin(Container, spec, image, missing)
@@ -112,17 +111,27 @@ class Docker:
         def configured(name: str, workspace: Mapping[str, Any]) -> dict[str, Any]:
             return _configuration(self._client, name, spec, image, workspace)
 
-        with intents.intent(self._config.runs, "container", container.names):
-            try:
-                container.begin(configured)
-                return self._prove(container, spec, missing)
-            except BaseException as error:
-                reason = container.end()
-                if isinstance(error, SandboxError) and reason:
-                    raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
-                raise
+        lease = contextlib.ExitStack()
 
-    def _prove(self, container: Container, spec: Spec, missing: tuple[str, ...]) -> Session:
+        def end() -> str | None:
+            reason = container.end()
+            lease.close()  # only now that it is gone: else a sweep has to know of it
+            return reason
+
+        written = lease.enter_context(intents.intent(self._config.runs, "container", container.names))
+        try:
+            container.begin(configured)
+            written.made()
+            return self._prove(container, spec, missing, end)
+        except BaseException as error:
+            reason = end()
+            if isinstance(error, SandboxError) and reason:
+                raise SandboxError(f"{error.message}: {reason}", hint=error.hint) from error
+            raise
+
+    def _prove(
+        self, container: Container, spec: Spec, missing: tuple[str, ...], end: Callable[[], str | None]
+    ) -> Session:
         link, env = container.link, layout.environment(spec.image)
         report = greet(link, seconds=spec.bounds.seconds, processes=None, timeout=layout.READY_SECONDS)
         walls = posture.check(report, expected(spec, env, container.masked()))
@@ -135,7 +144,7 @@ class Docker:
             posture=walls.digest,
             unenforced=missing,
         )
-        session = Session(container.shorter(), facts, {**env, **spec.env}, container.end, container.fetch)
+        session = Session(container.shorter(), facts, {**env, **spec.env}, end, container.fetch)
         container.check_owner(session)
         return session
 

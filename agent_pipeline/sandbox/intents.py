@@ -1,10 +1,10 @@
-"""What is about to be made and could outlive a `kill -9`: written down first, taken back once something else guards it.
+"""What is made here and could outlive a `kill -9`: written down before it is made, until it is seen to be gone.
 
-A container that was created but not started, a control group that nobody joined: nothing ends these by itself. An
-intent is a file in the runs directory, locked by whoever wrote it; a lock that can be had means that its owner is
-dead (no process number is ever compared), and a sweep removes what it names: the watcher's, which wakes up when we
-die, or the next start's. Only the caller's own directory is looked at, so nothing of another user's or of a living
-run's is touched.
+A container that was created but not started, one that an engine cannot end, a control group that nobody joined:
+nothing ends these by itself. An intent is a file in the runs directory, locked by whoever wrote it, and so a lease: a
+lock that can be had means that its owner is dead (no process number is ever compared), and a sweep removes what it
+names: the watcher's, which wakes up when we die, or the next start's. Only the caller's own directory is looked at, so
+nothing of another user's or of a living run's is touched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import fcntl
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +23,26 @@ from agent_pipeline import process
 from agent_pipeline.errors import StorageError
 
 _WRITTEN, _BEING_WRITTEN = ".intent", ".intent-new"
+_MADE: Final = "\n+"  # after the last name
 _TRIES: Final = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is written down; `descriptor` is the locked file."""
+
+    descriptor: int
+
+    def made(self) -> None:
+        """Write down that everything is there now: who sweeps need not wait for it. Raises `StorageError`."""
+        try:
+            os.write(self.descriptor, _MADE.encode())
+        except OSError as error:
+            raise StorageError(f"what was started cannot be written down: {error.strerror}") from error
+
+
 @contextlib.contextmanager
-def intent(folder: Path, kind: str, names: Sequence[str]) -> Iterator[None]:
+def intent(folder: Path, kind: str, names: Sequence[str]) -> Iterator[Intent]:
     """Write down that `names` of `kind` are about to be made; forget it when the block is left alive.
 
     Raises `StorageError` when it cannot be written.
@@ -40,11 +56,20 @@ def intent(folder: Path, kind: str, names: Sequence[str]) -> Iterator[None]:
                 f"{folder}: {error.strerror}", hint="make the cache directory writable, or set AGENT_PIPELINE_CACHE"
             ) from error
         try:
-            yield
+            yield Intent(descriptor)
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
             os.close(descriptor)
+
+
+def named(folder: Path) -> frozenset[str]:
+    """Return everything that is written down in `folder`, by the living and the dead."""
+    texts = []
+    for path in folder.glob(f"*{_WRITTEN}") if folder.is_dir() else ():
+        with contextlib.suppress(OSError):  # forgotten meanwhile
+            texts.append(path.read_text("utf-8", "replace"))
+    return frozenset(line for text in texts for line in text.splitlines()[1:])
 
 
 def _watched(folder: Path) -> contextlib.AbstractContextManager[None]:
@@ -55,17 +80,20 @@ def _watched(folder: Path) -> contextlib.AbstractContextManager[None]:
     return process.when_killed(command, env=env)
 
 
-def sweep(folder: Path, removers: dict[str, Callable[[str], None]]) -> tuple[str, ...]:
+def sweep(folder: Path, removers: Mapping[str, Callable[[str], None]]) -> tuple[str, ...]:
     """Remove what dead owners left, each name by the remover of its kind; return the names.
 
-    An intent of a kind without remover stays, as does one whose remover raises.
+    What was made by then has the remover of `made KIND`, if there is one. An intent of a kind without remover stays, as
+    does one whose remover raises.
     """
     removed: list[str] = []
     for path in sorted(folder.glob(f"*{_WRITTEN}*")) if folder.is_dir() else ():
         with _dead(path) as text:
             if text is None:
                 continue
-            kind, *names = text.splitlines() or [""]
+            kind, *names = text.removesuffix(_MADE).splitlines() or [""]
+            if text.endswith(_MADE) and f"made {kind}" in removers:
+                kind = f"made {kind}"
             if path.suffix == _WRITTEN and kind not in removers:
                 continue
             for name in names if path.suffix == _WRITTEN else ():

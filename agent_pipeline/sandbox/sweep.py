@@ -11,7 +11,16 @@ from agent_pipeline.sandbox import cgroups, container, intents
 
 def sweep(runs: Path) -> tuple[str, ...]:
     """Remove what dead owners of `runs` left, with either engine; return the names. Raises `SandboxError`."""
-    return intents.sweep(runs, {"group": cgroups.remove, "container": container.remove})
+    return intents.sweep(runs, {"group": cgroups.remove, **container.REMOVERS})
+
+
+def unknown(runs: Path) -> tuple[str, ...]:
+    """Return the sandboxes' containers of which nothing is written down in `runs`, neither of the living nor the dead.
+
+    Another user's, most likely, or of somebody whose cache was deleted meanwhile. Raises `SandboxError`.
+    """
+    found = container.labelled()  # first: what is made after this is written down before
+    return tuple(name for name in found if name not in intents.named(runs))
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,8 +22,10 @@ from support.leftovers import leftovers
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.config import Config
-from agent_pipeline.sandbox import cgroups, intents
-from agent_pipeline.sandbox.images import build
+from agent_pipeline.sandbox import cgroups, engines, intents
+from agent_pipeline.sandbox import container as container_of
+from agent_pipeline.sandbox.contract import Spec
+from agent_pipeline.sandbox.images import build, docker_load
 from agent_pipeline.sandbox.images.layers import DIRECTORY, Entry
 from agent_pipeline.sandbox.images.store import Store
 from agent_pipeline.workspace import places
@@ -100,7 +103,7 @@ def test_without_a_terminal_a_shell_is_used_wrongly(desk: Desk) -> None:
 
 def test_sweep_removes_what_the_dead_left_and_nothing_of_the_living(desk: Desk) -> None:
     runs = desk.top / "cache" / "runs"
-    assert json.loads(desk.run("sandbox", "sweep").out) == {"removed": []}
+    assert json.loads(desk.run("sandbox", "sweep").out)["removed"] == []
     name = cgroups.label("test")
     folders = [place / name for place in (hierarchy.own for hierarchy in cgroups.hierarchies())]
     living = cgroups.label("alive")
@@ -119,7 +122,31 @@ def test_sweep_removes_what_the_dead_left_and_nothing_of_the_living(desk: Desk) 
         assert not made.exists()
         assert not copy.exists()
         assert alive.exists()
-    assert json.loads(desk.run("sandbox", "sweep").out) == {"removed": []}
+    assert json.loads(desk.run("sandbox", "sweep").out)["removed"] == []
+
+
+def test_sweep_goes_by_labels_and_leases(desk: Desk, spec: Spec, config: Config) -> None:
+    """A container that outlived its owner is removed by whoever has its lease; nobody else touches it."""
+    runs, name = desk.top / "cache" / "runs", f"agent-pipeline-test-{os.urandom(4).hex()}"
+    sdk = container_of.connect(30)
+    labels = {container_of.LABEL: "1", f"{container_of.LABEL}.name": name}
+    made = {"Image": docker_load.ensure(sdk, spec.image), "Entrypoint": ["sleep", "300"], "Labels": labels}
+    made["HostConfig"] = {"NetworkMode": "none"}
+    with contextlib.closing(sdk), engines.engine("docker", config).start(spec) as living:
+        sdk.api.create_container_from_config(made, name)
+        sdk.api.start(name)
+        said = desk.run("sandbox", "sweep")
+        assert json.loads(said.out)["removed"] == []
+        assert name in json.loads(said.out)["unknown"]
+        assert f"not touched: {name}" in said.err or f", {name}" in said.err
+        assert container_of.there(sdk, name)
+        runs.mkdir(exist_ok=True)
+        (runs / "0123.intent").write_text(f"container\n{name}\n+")
+        started = clock.monotonic()
+        assert json.loads(desk.run("sandbox", "sweep").out)["removed"] == [name]
+        assert clock.monotonic() - started < 10
+        assert not container_of.there(sdk, name)
+        assert living.run(["echo", "alive"], seconds=10).output == b"alive\n"
 
 
 def test_images_are_removed_and_those_in_need_refused(desk: Desk, tmp_path: Path) -> None:

@@ -89,3 +89,22 @@ def test_a_link_in_the_directory_is_not_followed(tmp_path: Path) -> None:
     runs.mkdir()
     (runs / "0.intent").symlink_to(outside)
     assert intents.sweep(runs, {"thing": lambda _name: pytest.fail("removed")}) == ()
+
+
+def test_what_was_made_by_then_has_a_remover_of_its_own(tmp_path: Path) -> None:
+    removed: list[str] = []
+    removers = {"thing": lambda _name: pytest.fail("waited for it"), "made thing": removed.append}
+    with intents.intent(tmp_path, "thing", ["one", "two"]) as written:
+        written.made()
+        assert intents.named(tmp_path) >= {"one", "two"}
+        text = next(tmp_path.glob("*.intent")).read_bytes()
+    (tmp_path / "0.intent").write_bytes(text)  # as a killed owner leaves it
+    assert intents.sweep(tmp_path, removers) == ("one", "two")
+    assert removed == ["one", "two"]
+
+
+def test_half_a_mark_is_none(tmp_path: Path) -> None:
+    removed: list[str] = []
+    (tmp_path / "0.intent").write_text("thing\none\n")
+    assert intents.sweep(tmp_path, {"thing": removed.append}) == ("one",)
+    assert removed == ["one"]
