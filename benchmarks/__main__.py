@@ -1,10 +1,17 @@
-"""`python -m benchmarks` prints a table of all; `python -m benchmarks NAME --json` prints one document."""
+"""`python -m benchmarks` prints a table of all; `python -m benchmarks NAME --json` prints one document.
+
+`python -m benchmarks --json >FILE` is how the documents in `results/` were made: all in one run, with every single
+figure and the machine's facts.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import sys
+
+from benchmarks import machine
 
 # Imported when asked for: one benchmark needs no engine, another no other library.
 WHERE = {
@@ -42,11 +49,18 @@ def main() -> None:
     for name in arguments.names or WHERE:
         result = importlib.import_module(f"benchmarks.{WHERE[name]}").ALL[name]()
         results.append(result.document())
-        if not arguments.json:
+        if arguments.json:
+            print(
+                f"{name}: {result.ours} {result.unit}, {result.ratio} of {result.peer_name}",
+                file=sys.stderr,
+                flush=True,
+            )
+        else:
             figures = f"{result.ours:>10.3f} {result.peer:>10.3f} {result.ratio:>8.3f}  {result.unit:<4}"
             print(f"{name:<20} {figures}  {result.peer_name}")
     if arguments.json:
-        print(json.dumps(results[0] if len(arguments.names) == 1 else {"results": results}, indent=2))
+        one = len(arguments.names) == 1
+        print(json.dumps(results[0] if one else {"machine": machine.facts(), "results": results}, indent=2))
 
 
 if __name__ == "__main__":
