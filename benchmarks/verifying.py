@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess  # noqa: TID251 - a peer is started as its users start it
 import sys
 import tempfile
@@ -145,7 +146,9 @@ def start() -> Result:
 
 
 def _python(code: str) -> None:
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    """Run `code` as with installed packages: from bytecode, whatever this process was told. The warm-up writes it."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True)
 
 
 def growth() -> Result:
