@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent_pipeline import clock, process
@@ -21,6 +22,7 @@ from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.refs import RefUpdate, check_name, stale, update
 
 TRACKING: Final = "refs/agent-pipeline-remote/"
+PUSHING: Final = "refs/agent-pipeline-push/"
 FETCHED: Final = ("heads/", "agent-pipeline/", "attestations/")
 SECONDS: Final = 600
 _ODD, _GROUP = 50, 500  # so many refs may be left out; so many are named in one fetch
@@ -98,14 +100,31 @@ def push(clone: Clone, remote: str, updates: Sequence[RefUpdate]) -> None:
     for one in updates:
         check_name(one.ref)
     leases = [f"--force-with-lease={one.ref}:{one.old or ''}" for one in updates]
-    specs = [f"{one.new or ''}:{one.ref}" for one in updates]
     options = ["--atomic", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *leases]
-    for pause in _PAUSES:
-        done = _run(clone, remote, ["push", *options, "--", remote, *specs])
-        if done.code == 0 or _arrived(clone, remote, updates, done):
-            return
-        clock.sleep(pause)
+    with _specs(clone, updates) as specs:
+        for pause in _PAUSES:
+            done = _run(clone, remote, ["push", *options, "--", remote, *specs])
+            if done.code == 0 or _arrived(clone, remote, updates, done):
+                return
+            clock.sleep(pause)
     raise _unreachable(clone, remote, done, ": another push is at work there")
+
+
+@contextlib.contextmanager
+def _specs(clone: Clone, updates: Sequence[RefUpdate]) -> Iterator[list[str]]:
+    """Give the refspecs of `updates`, none of which Git takes for anything else.
+
+    Git completes even full names: where the remote has `refs/heads/refs/heads/main`, a push to `refs/heads/main` goes
+    astray or fails, and a tag that is called like a commit is pushed in its place. It never completes patterns, so what
+    is pushed stands below a prefix of its own while it is. (Something is deleted by its name all the same.)
+    """
+    prefix = f"{PUSHING}{secrets.token_hex(8)}/"
+    made = [replace(one, ref=prefix + one.ref.removeprefix("refs/"), old=None) for one in updates if one.new]
+    update(clone, made)
+    try:
+        yield [*([f"{prefix}*:refs/*"] if made else []), *(f":{one.ref}" for one in updates if not one.new)]
+    finally:
+        update(clone, [replace(one, old=one.new, new=None) for one in made])
 
 
 def _arrived(clone: Clone, remote: str, updates: Sequence[RefUpdate], done: _Done) -> bool:

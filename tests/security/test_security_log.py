@@ -1,4 +1,4 @@
-"""Attacks on refs and on the shared log, numbered as in the list that the project defends against: 66-69, 72-75."""
+"""Attacks on refs and on the shared log, by their numbers in `docs/attacks.md`: 66, 67, 69, 72-75."""
 
 from __future__ import annotations
 
@@ -116,22 +116,6 @@ def test_067_a_merge_that_the_log_does_not_know(at: At) -> None:
     assert "no entry of the log is about it" in found["what"]
     assert found["committer"].startswith("Alice")
     assert team.shown().document["state"] == "staged"
-
-
-def test_068_names_that_look_like_others(at: At) -> None:
-    team = at("staged")
-    evil = team.mallory.commit(team.mallory.tree({"x": b"y"}))
-    for name in (
-        "refs/tags/main",
-        f"refs/heads/{team.mallory.ref(LOG)}",
-        "refs/heads/refs/heads/main",
-        "refs/tags/HEAD",
-    ):
-        team.mallory.push(name, evil)
-    before = team.shown().document
-    assert (before["state"], before["missing"]) == ("staged", before["missing"])
-    assert audited(team, 0) == []
-    assert team.ci_run() == (0, {})
 
 
 def test_069_replaced_grafted_and_borrowed_objects(at: At) -> None:
@@ -258,8 +242,9 @@ def test_075_records_and_proofs_that_are_gone_are_missed_by_name(at: At) -> None
     code, _ = team.ci.run("ci", "merge", team.id).code, None
     assert code in (1, 2)
     (found,) = [row for row in audited(team) if row["ref"] == REQUESTS + team.id]
-    assert (found["index"], found["signer"]) == (0, "ci")
-    assert "gone" in found["what"]
+    assert (found["index"], found["signer"]) == (0, None)
+    said = "a record is gone: named by entry 0 of the log (admitted), signed by ci; Git does not say who deleted it"
+    assert found["what"] == said
     team = at("merged")
     proofs = team.mallory.ref(ATTESTATIONS)
     team.mallory.delete(ATTESTATIONS)
@@ -275,7 +260,10 @@ def test_075_records_and_proofs_that_are_gone_are_missed_by_name(at: At) -> None
     team.mallory.rewrite(REQUESTS + team.id, without_the_summary)
     findings = audited(team)
     assert {row["ref"] for row in findings} == {REQUESTS + team.id}
-    assert all("taken out or exchanged" in row["what"] for row in findings)
+    taken = [row for row in findings if "was taken out or exchanged: named by entry" in row["what"]]
+    assert [row["index"] for row in taken] == [0, 1]
+    assert all(row["committer"].startswith("agent-pipeline") and row["signer"] is None for row in taken)
+    assert any("takes away or exchanges 1/attestations/summary." in row["what"] for row in findings)
 
 
 def test_the_stop_cord_holds_for_everybody_and_says_who_pulled_it(at: At) -> None:

@@ -66,6 +66,22 @@ def test_what_one_publishes_the_other_fetches(ada: Project, bob: Project, bare: 
     assert bob.git("rev-parse", "refs/remotes/origin/main") == one
 
 
+def test_git_completes_no_name_of_what_is_pushed(ada: Project, bare: Path) -> None:
+    """A tag that is called like the commit that is pushed, branches that are called like the refs it is pushed to."""
+    one, evil = ada.git("rev-parse", "HEAD"), ada.commit({"a": b"evil"})
+    two = ada.commit({"a": b"2"})
+    ada.git("update-ref", f"refs/tags/{two}", evil)
+    alike = [f"refs/{folder}/{ref}" for folder in ("heads", "tags") for ref in (MAIN, LOG)]
+    for name in (*alike, f"refs/remotes/{LOG}", f"refs/{LOG}"):
+        run_git(bare, "update-ref", name, one)
+    before = remote_refs(bare)
+    records.publish(ada.clone, [RefUpdate(MAIN, one, two), RefUpdate(LOG, None, two)], remote="origin")
+    assert remote_refs(bare) == before | {MAIN: two, LOG: two}
+    with pytest.raises(StaleError):
+        records.publish(ada.clone, [RefUpdate(MAIN, one, evil)], remote="origin")
+    assert ada.clone.refs(remotes.PUSHING) == {}
+
+
 def test_fetching_prunes(ada: Project, bob: Project) -> None:
     head = ada.git("rev-parse", "HEAD")
     records.publish(ada.clone, [RefUpdate("refs/heads/agent/x", None, head)], remote="origin")
