@@ -99,6 +99,20 @@ def test_without_privileges_the_engine_must_enter_a_namespace(
     assert told(project, place, "namespace", *drop, python=python)[:7] == ["overlay", True, True, *FOUND]
 
 
+def test_what_holds_for_roots_overlay_holds_for_an_ordinary_users(anybody: tuple[Path, list[str], str]) -> None:
+    """The same tests, the comparison of both ways to harvest among them, on the overlay with marks of its own."""
+    place, drop, python = anybody
+    file = Path(__file__).with_name("test_workspace_overlay.py")
+    argv = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={place / 'tests'}", str(file)]
+    env = {"PATH": os.environ["PATH"], "HOME": str(place), "TMPDIR": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    env |= {"HYPOTHESIS_STORAGE_DIRECTORY": str(place / "examples")}
+    done = process.run([*drop, *argv], env=env, timeout=600)
+    assert done.ok, done.explain()
+    assert b"passed" in done.stdout
+    assert b"skipped" not in done.stdout
+
+
 def test_without_namespaces_there_is_a_full_copy(project: Project, anybody: tuple[Path, list[str], str]) -> None:
     """As on a host that gives users no namespaces: here, below one in which no further one may be made."""
     place, drop, python = anybody

@@ -1,9 +1,15 @@
-"""What an overlay's upper directory says is what a full comparison says, whatever was done to the copy."""
+"""What an overlay's upper directory says is what a full comparison says, whatever was done to the copy.
+
+Root's overlay keeps its marks in attributes that only root may set, an ordinary user's in attributes that anybody may:
+`test_workspace_modes.py` runs all of this for one, too.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +22,19 @@ from support.gitrepos import Project, make_project
 
 from agent_pipeline import process
 from agent_pipeline.errors import PolicyError
-from agent_pipeline.repository.trees import FILE, Put
-from agent_pipeline.workspace import Harvest, Workspace, create, harvest
+from agent_pipeline.repository.trees import EXECUTABLE, FILE, Put
+from agent_pipeline.workspace import Harvest, Workspace, create, harvest, offered
+from agent_pipeline.workspace.copy import Reach
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts an overlay in the host's namespace")
+REACH: Final[Reach] = "host" if os.geteuid() == 0 else "namespace"
+
+
+def _possible() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        return offered(lowers=Path(folder) / "l", parent=Path(folder) / "r", uid=10001, reach=REACH)[0] == "overlay"
+
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 and not _possible(), reason="only root mounts an overlay here")
 
 BASE: Final = {
     "a": b"1\n",
@@ -34,8 +49,23 @@ BASE: Final = {
     ".gitignore": b"*.log\nout/\n",
     "b/.gitignore": b"!keep.log\n",
     "c/tracked.log": b"5\n",
+    "zeros": bytes(300_000),
 }
-NAMES: Final = ["a", "b", "c", "d", "secret", "out", "x.log", "keep.log", "tracked.log", ".gitignore", "aux", "link"]
+NAMES: Final = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "secret",
+    "out",
+    "x.log",
+    "keep.log",
+    "tracked.log",
+    ".gitignore",
+    "aux",
+    "link",
+    "zeros",
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +99,12 @@ def a_copy(project: Project, folder: Path):  # type: ignore[no-untyped-def]  # n
         parent=folder / "runs",
         disk_mb=4,
         uid=10001,
+        reach=REACH,
     )
 
 
 def reap(project: Project, copy: Workspace, **bounds: int) -> Harvest:
-    limits = {"max_bytes": 1 << 20, "max_files": 1000} | bounds
+    limits = {"max_bytes": 8 << 20, "max_files": 1000} | bounds
     return harvest(project.clone, copy, ignore=["*.pyc"], **limits)
 
 
@@ -89,7 +120,10 @@ def compared(project: Project, copy: Workspace, folder: Path) -> Harvest:
 
 
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map(tuple)
-KINDS = ("write", "touch", "append", "mode", "remove", "rebuild", "folder", "rename", "symlink", "pipe", "hardlink")
+KINDS = (
+    "write", "touch", "append", "mode", "remove", "rebuild", "folder", "rename", "symlink", "pipe", "hardlink",
+    "attribute", "list", "hole", "large hole",
+)  # fmt: skip
 STEPS = st.tuples(st.sampled_from(KINDS), PATHS, PATHS)
 
 
@@ -135,6 +169,22 @@ def _mode(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
+def _attribute(path: Path, name: str, value: bytes) -> None:
+    os.setxattr(path, name, value, follow_symlinks=False)
+
+
+def _hole(path: Path, size: int) -> None:
+    """Make a file of which only the last byte takes room, if that."""
+    if not path.is_symlink() and not path.is_fifo():
+        with path.open("wb") as file:
+            file.truncate(size)
+
+
+# linux/posix_acl_xattr.h: the owner may do all, one other user may read, the group and others nothing.
+ACL: Final = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", *entry) for entry in ((1, 7, 2**32 - 1), (2, 4, os.geteuid()), (4, 0, 2**32 - 1),
+                                              (16, 4, 2**32 - 1), (32, 0, 2**32 - 1))
+)  # fmt: skip
 DO: dict[str, Callable[[Path, Path], object]] = {
     "write": _write,
     "touch": lambda path, _: _touch(path),
@@ -147,6 +197,10 @@ DO: dict[str, Callable[[Path, Path], object]] = {
     "symlink": lambda path, other: path.symlink_to(other.name),
     "pipe": lambda path, _: os.mkfifo(path),
     "hardlink": lambda path, other: os.link(path, other, follow_symlinks=False),
+    "attribute": lambda path, other: _attribute(path, f"user.{other.name}", b"x"),
+    "list": lambda path, _: _attribute(path, "system.posix_acl_access", ACL),
+    "hole": lambda path, other: _hole(path, len(other.name)),
+    "large hole": lambda path, _: _hole(path, 300_000),
 }
 
 
@@ -200,6 +254,46 @@ def test_the_workload_forges_no_mark(project: Project, copy: Workspace) -> None:
             continue
     assert (copy.path / "b/a").exists()
     assert reap(project, copy) == Harvest({}, (), (), ())
+
+
+def test_attributes_and_holes_are_no_change(project: Project, copy: Workspace, tmp_path: Path) -> None:
+    """Content alone counts, and whether a file may be executed: not how it is stored, nor what else is said of it."""
+    kept = 0
+    for path in (copy.path / "a", copy.path / "b", copy.path / "zeros"):
+        for name, value in (
+            ("user.note", b"x" * 100),
+            ("user.mime_type", b"text/plain"),
+            ("system.posix_acl_default", ACL),
+        ):
+            try:
+                os.setxattr(path, name, value)
+            except OSError:
+                continue  # of a kernel whose tmpfs has none, or a list of defaults for a file
+            kept += 1
+    (copy.path / "zeros").write_bytes(b"")
+    os.truncate(copy.path / "zeros", 300_000)
+    assert (copy.path / "zeros").stat().st_blocks == 0
+    assert kept or REACH == "host"  # an overlay of an ordinary user takes a tmpfs that has attributes
+    assert kept == len([name for path in copy.path.iterdir() for name in os.listxattr(path, follow_symlinks=False)])
+    assert reap(project, copy) == compared(project, copy, tmp_path) == Harvest({}, (), (), ())
+    os.setxattr(copy.path / "a", "system.posix_acl_access", ACL)  # by which the owner may execute it
+    assert reap(project, copy).puts == {"a": Put(b"1\n", EXECUTABLE)}
+
+
+def test_a_hole_is_the_zeros_that_are_read(project: Project, copy: Workspace, tmp_path: Path) -> None:
+    with (copy.path / "new").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"end")
+    (copy.path / "small").touch()
+    os.truncate(copy.path / "small", 5)
+    assert (copy.path / "new").stat().st_blocks * 512 < 1 << 20
+    found = reap(project, copy)
+    assert found.puts == {"new": Put(bytes(1 << 20) + b"end", FILE), "small": Put(bytes(5), FILE)}
+    assert found == compared(project, copy, tmp_path)
+    (copy.path / "huge").touch()
+    os.truncate(copy.path / "huge", 1 << 40)
+    with pytest.raises(PolicyError, match="more than"):
+        reap(project, copy)
 
 
 def test_removing_more_than_may_be_proposed(project: Project, copy: Workspace) -> None:
