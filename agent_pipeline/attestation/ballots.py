@@ -7,15 +7,15 @@ left out by surprise. Until then it is a draft, which anybody may have written: 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from agent_pipeline.attestation import trust
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, SignatureError
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ballot:
     """The version `root`, to follow `before`, and the envelopes that hold, by the keys that made them."""
 

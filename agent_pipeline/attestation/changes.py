@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent_pipeline.attestation import keys
 from agent_pipeline.documents.root import Former, Key, Person, TrustRoot
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """One thing that is other than before: `what` it is, and its `before` and `after` (empty: not there)."""
 

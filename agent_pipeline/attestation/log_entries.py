@@ -6,7 +6,6 @@ The newest trust root says for which part of the log a key speaks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.attestation import dsse, log_tree, merkle, state_map, statements
@@ -17,12 +16,13 @@ from agent_pipeline.documents.log_entry import ENDINGS, FIRST_PREVIOUS, LogEntry
 from agent_pipeline.documents.root import Former, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import RejectedError, SignatureError
+from agent_pipeline.frozen import frozen
 
 STATE_FOLDER: Final = "state"
 _HINT: Final = "find out who signed it; `agent-pipeline audit verify` looks through all of the log"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signed:
     """An entry, by whom it is signed with which key, and the SHA-256 of its envelope.
 
@@ -108,7 +108,7 @@ def named(index: int, error: RejectedError) -> SignatureError:
     return SignatureError(f"entry {index} of the log: {error.message}", hint=error.hint or _HINT)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Roots:
     """What the next entry must say of all entries before it; `files` is what changes in storage, None for what goes."""
 

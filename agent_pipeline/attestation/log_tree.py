@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.attestation import merkle
 from agent_pipeline.errors import SignatureError
+from agent_pipeline.frozen import frozen
 
 DIGITS: Final = 5
 MAX_ENTRIES: Final = 16**DIGITS
@@ -28,7 +28,7 @@ _NODE: Final = "node"
 Read = Callable[[str], bytes | None]  # from a path to what is stored there, None for nothing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Growth:
     """The new root, and the files to be written, by path."""
 

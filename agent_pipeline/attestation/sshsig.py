@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -18,6 +17,7 @@ from agent_pipeline.attestation import keys
 from agent_pipeline.attestation.wire import Reader, mpint, string
 from agent_pipeline.documents.root import Key
 from agent_pipeline.errors import SchemaError, SignatureError
+from agent_pipeline.frozen import frozen
 
 GIT: Final = "git"
 _MAGIC: Final = b"SSHSIG"
@@ -29,7 +29,7 @@ _WIDTH: Final = 70
 _MAX_LENGTH: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signature:
     """An SSH signature taken apart: the key that it carries (a claim), and `raw` in the form of that key's scheme."""
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.log_entry import EVENTS
 from agent_pipeline.errors import SchemaError, SignatureError
+from agent_pipeline.frozen import frozen
 
 NOTHING: Final = bytes(32)
 MAX_NODE: Final = 1 << 20
@@ -31,7 +31,7 @@ _NIBBLES: Final = "0123456789abcdef"
 _ITEM: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """One entry about a key: its index in the log, its event, the SHA-256 of its envelope (hex)."""
 
@@ -40,7 +40,7 @@ class Item:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leaf:
     """All entries about the key whose SHA-256 (hex) is `place`, by index."""
 
@@ -53,7 +53,7 @@ class Leaf:
         return LEAF_BYTE + bytes.fromhex(self.place) + strict.canonical(items)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Branch:
     """The hashes of the children by nibble (one hexadecimal digit)."""
 
@@ -154,7 +154,7 @@ def fetched(fetch: Fetch, prefix: str, wanted: bytes) -> bytes:
 # growing -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Growth:
     """The new root, and every node that changed by its prefix, as bytes; a leaf may give way to a branch."""
 

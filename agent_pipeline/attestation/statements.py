@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent_pipeline.attestation import dsse
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import Person, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import SignatureError
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signed:
     """A statement, who signed it, with which key, and the SHA-256 of the envelope's bytes."""
 

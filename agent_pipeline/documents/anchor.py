@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Anchor:
     """The remote's URL (without one the clone's path), the protected branch's full name, the first root's digest."""
 
@@ -17,7 +17,7 @@ class Anchor:
     root_digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pins(Document):
     """All anchors of one person, at most one for each URL."""
 

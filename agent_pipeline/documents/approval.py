@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.proposal import SUBJECT
 from agent_pipeline.documents.statement import Statement
+from agent_pipeline.frozen import frozen
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/approval/v1"
 APPROVED, REJECTED = "approved", "rejected"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Approval(Document):
     """`proposal` is the digest of the provenance statement, `policy` of the policy; nothing after `expires` counts."""
 

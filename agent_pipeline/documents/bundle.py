@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.form import Document
 from agent_pipeline.errors import SchemaError
+from agent_pipeline.frozen import frozen
 
 MAX_BYTES: Final = 512 << 20
 MAX_CONTENT: Final = 64 << 20  # as the schema says
@@ -26,7 +27,7 @@ _LINE: Final = re.compile(rb"agentpatch 1 ([0-9a-f]{64}) ([1-9][0-9]{0,8})")
 _AGAIN: Final = "get the file again, and compare its SHA-256 with the one that `bundle export` printed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """One of the contents: its name, the SHA-256 and the number of its bytes."""
 
@@ -35,7 +36,7 @@ class Content:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BundleManifest(Document):
     """What a bundle says of itself. Claims, all of them: who verifies finds out what it is from what is signed."""
 
@@ -59,7 +60,7 @@ class BundleManifest(Document):
         return f"{self.request}.{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bundle:
     """A bundle that is whole: `contents` by name are exactly those of the manifest; `sha256` is the whole file's."""
 

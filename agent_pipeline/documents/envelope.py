@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Any, Final
 
 from agent_pipeline.documents import schema, strict
 from agent_pipeline.errors import SchemaError
+from agent_pipeline.frozen import frozen
 
 STEM: Final = "envelope"
 # What is signed, and by whom: members beside these are read over, and written by nobody.
@@ -19,7 +19,7 @@ _MEMBERS: Final = {"payloadType", "payload", "signatures"}
 _SIGNATURE_MEMBERS: Final = {"keyid", "sig"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Envelope:
     """Opaque `payload` bytes of `payload_type`, and one `signature` by a key that calls itself `keyid` (a hint)."""
 

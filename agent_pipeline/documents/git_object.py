@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.errors import SchemaError
+from agent_pipeline.frozen import frozen
 
 KINDS: Final = ("commit", "tree", "blob")
 _HEADER: Final = re.compile(rb"(commit|tree|blob) (0|[1-9][0-9]{0,8})\x00")
 _SHA1, _MAX_HEADER = 40, 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GitObject:
     """An object: `kind` is one of `KINDS`."""
 

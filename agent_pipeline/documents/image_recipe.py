@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageUser:
     """The account that untrusted code runs as; added to passwd and group, without a password."""
 
@@ -17,7 +17,7 @@ class ImageUser:
     home: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageRecipe(Document):
     """A base image, from Debian's packages of one suite.
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 PATH = ".agent-pipeline/images.lock.json"
 REQUIREMENTS = ".agent-pipeline/requirements.lock"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LockedImage:
     """`identity` is the SHA-256 of the image's configuration, which names the SHA-256 of its normalised layers.
 
@@ -28,7 +28,7 @@ class LockedImage:
     registry: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImagesLock(Document):
     """All images by name."""
 

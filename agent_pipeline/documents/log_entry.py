@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.statement import Statement
+from agent_pipeline.frozen import frozen
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/log-entry/v1"
 SUBJECT = "log-entry.json"
@@ -38,7 +38,7 @@ SPEAKERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogEntry(Document):
     """`previous` is the SHA-256 of the previous entry's envelope bytes (64 zeros for the first).
 

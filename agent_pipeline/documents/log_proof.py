@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.envelope import Envelope
@@ -16,11 +15,12 @@ from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.errors import SchemaError
+from agent_pipeline.frozen import frozen
 
 MAX_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogProof(Document):
     """`head` is the newest entry's envelope (None: the log is empty), `request` the id that is asked about.
 

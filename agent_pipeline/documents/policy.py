@@ -6,16 +6,16 @@ reads it and decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 PATH = ".agent-pipeline/policy.yaml"
 QUICK, FULL = "quick", "full"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Globs:
     """Path patterns as in gitignore files, on normalised paths.
 
@@ -26,7 +26,7 @@ class Globs:
     deny: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paths:
     """What the agent may `read` and `write`; `tests` names test files; `ignore` names what tools leave behind."""
 
@@ -36,7 +36,7 @@ class Paths:
     ignore: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PolicyLimits:
     """The most that one run may use, and the most that one proposal may change. `usd` is a decimal string."""
 
@@ -48,7 +48,7 @@ class PolicyLimits:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Models:
     """Model ids, endpoint origins and prompts (`NAME@VERSION`) that may be used."""
 
@@ -57,7 +57,7 @@ class Models:
     prompts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SandboxPolicy:
     """Where code runs: backends that may be used, the image by name in the images lock, and its bounds.
 
@@ -74,7 +74,7 @@ class SandboxPolicy:
     runtime: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckPolicy:
     """A named check: `run` is an argv, never a shell line unless it says so.
 
@@ -89,7 +89,7 @@ class CheckPolicy:
     reports: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Setup:
     """How the project is made importable in the sandbox, offline: argvs run in order, with `env` added."""
 
@@ -98,7 +98,7 @@ class Setup:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Landing:
     """What a change needs: proofs by kind of request, reviewers and distinct persons."""
 
@@ -108,7 +108,7 @@ class Landing:
     approval_days: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy(Document):
     """A whole policy. `engines` may be claude, command and recorded; `tools` are what the model may call."""
 

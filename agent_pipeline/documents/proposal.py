@@ -6,17 +6,17 @@ contents themselves travel as Git objects; each is named here by its SHA-256 bes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 MEDIA_TYPE = "application/vnd.agent-pipeline.proposal+json"
 SUBJECT = "proposal.json"  # as statements name it
 PUT, DELETE = "put", "delete"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """One path. For `put`: `mode` (100644 or 100755), `sha256`, `size` in bytes, `object` (Git blob id).
 
@@ -33,7 +33,7 @@ class Change:
     base_mode: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proposal(Document):
     """What would change: from `base_tree` (of commit `base`) to `tree`. `changes` are sorted by path (bytes)."""
 

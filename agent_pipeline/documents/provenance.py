@@ -9,19 +9,19 @@ Source: https://slsa.dev/spec/v1.1/provenance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from agent_pipeline.documents import proposal, schema
 from agent_pipeline.documents.form import from_plain, to_plain
 from agent_pipeline.documents.statement import Statement
+from agent_pipeline.frozen import frozen
 
 PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
 BUILD_TYPE: Final = "https://agent-pipeline.dev/agent-patch/v1"
 BUILDER_ID: Final = "https://agent-pipeline.dev/runner/v1"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Model:
     """The model that was asked for and the ones that answered, and the endpoint's origin."""
 
@@ -31,7 +31,7 @@ class Model:
     api_version: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prompt:
     """A frozen prompt, `NAME@VERSION`, and the SHA-256 of its text and of what was rendered from it."""
 
@@ -40,7 +40,7 @@ class Prompt:
     rendered: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """The command engine: what ran, the digest of its canonical argv and of its output."""
 
@@ -50,7 +50,7 @@ class Command:
     code: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SandboxFacts:
     """Where the agent ran. `posture` is the SHA-256 of the self-test; `unenforced` is what this host could not hold."""
 
@@ -63,7 +63,7 @@ class SandboxFacts:
     unenforced: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What the run used. Counts are decimal strings, `usd` too."""
 
@@ -75,7 +75,7 @@ class Usage:
     seconds: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Provenance:
     """Everything that shaped a proposal. `request_envelope` binds the signed request, `policy` the policy's bytes."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.verification import Check
+from agent_pipeline.frozen import frozen
 
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """One run of one of the policy's checks on one tree.
 
@@ -30,7 +30,7 @@ class Run:
     code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReplayResult(Document):
     """A replay of one proposal: `statement` is the digest of the provenance statement that was replayed."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.form import Document
 from agent_pipeline.documents.statement import Statement
+from agent_pipeline.frozen import frozen
 
 PREDICATE_TYPE = "https://agent-pipeline.dev/request/v1"
 SUBJECT = "request.json"
 KINDS = ("fix", "feature", "refactor", "tests", "deps", "docs")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineChoice:
     """Who is to do the work: `name` is claude, command or recorded; the other fields belong to one of them each."""
 
@@ -26,7 +26,7 @@ class EngineChoice:
     transcript: str | None = None  # sha256 of the recording
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What the run may use; never more than the policy allows. `usd` is a decimal string."""
 
@@ -35,7 +35,7 @@ class Limits:
     usd: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request(Document):
     """What is asked, of which commit, by whom. `nonce` makes two equal requests two."""
 

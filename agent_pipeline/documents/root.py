@@ -7,11 +7,11 @@ log each key speaks, so that what people signed outlives their leaving, and what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agent_pipeline.documents import schema, strict
 from agent_pipeline.documents.form import Document, from_plain, to_plain
+from agent_pipeline.frozen import frozen
 
 PAYLOAD_TYPE = "application/vnd.tuf+json"
 ROLES = ("root", "requester", "runner", "ci", "merger", "reviewer", "prompts", "policy")
@@ -20,7 +20,7 @@ _MEMBER = "x-agent-pipeline"
 _SPEC = "1.0.31"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """A public key: `scheme` is ed25519 or ecdsa-sha2-nistp256, `public` hex of the raw key or PEM, as TUF has it."""
 
@@ -30,7 +30,7 @@ class Key:
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Person:
     """Who owns keys. `bot` never counts as a reviewer."""
 
@@ -40,7 +40,7 @@ class Person:
     bot: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Former:
     """A grant that ended: a key that `owner` no longer has, or roles that it no longer speaks in.
 
@@ -63,7 +63,7 @@ class Former:
         return Key(self.keyid, self.scheme, self.public, self.owner)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrustRoot(Document):
     """Version `version` of who may do what in `repository`, whose protected branch is `branch` (a full ref name)."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SeenRoot(Document):
     """The newest version seen, the SHA-256 of its payload, and the commit of the protected branch that had it."""
 

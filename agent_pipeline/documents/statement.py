@@ -6,17 +6,17 @@ annotations, since several verifiers refuse them in a subject.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from agent_pipeline.documents import schema, strict
 from agent_pipeline.errors import SchemaError
+from agent_pipeline.frozen import frozen
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """Who is spoken of (`subject`, its `sha256`) and what is said (`predicate`, by `predicate_type`)."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submission(Document):
     """`files` it means to have changed, `checks` it ran by name."""
 

@@ -6,7 +6,6 @@ is claimed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from agent_pipeline.documents import schema
@@ -14,13 +13,14 @@ from agent_pipeline.documents.form import from_plain, to_plain
 from agent_pipeline.documents.proposal import SUBJECT
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.verification import Check
+from agent_pipeline.frozen import frozen
 
 PREDICATE_TYPE: Final = "https://slsa.dev/verification_summary/v1"
 VERIFIER_ID: Final = "https://agent-pipeline.dev/verifier/v1"
 MERGER_ID: Final = "https://agent-pipeline.dev/merger/v1"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """What CI verified about the manifest `subject`: `inputs` are the SHA-256 of the envelopes it was decided on.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from agent_pipeline.documents.form import Document
+from agent_pipeline.frozen import frozen
 
 PASSED, FAILED, SKIPPED, UNKNOWN = "passed", "failed", "skipped", "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One numbered step: `outcome` is passed, failed, skipped or unknown; `reason` says why, for people."""
 
@@ -19,7 +19,7 @@ class Check:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verification(Document):
     """The decision about one proposal. `verdict` is passed only when no check failed and none is unknown."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from agent_pipeline.frozen import frozen
 
 # What agents never see: private keys, and where the usual tools keep credentials. Examples and public keys are not
 # meant. What comes later has the last word: in `secrets` the examples are withheld too, which takes `**` behind it.
@@ -121,7 +122,7 @@ MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
 ENDPOINTS = ("https://api.anthropic.com",)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Start:
     """What `init` found out: the check's argv, how long it took, what fails on the base, how to make it importable."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from agent_pipeline.documents.anchor import Anchor
@@ -11,9 +11,10 @@ from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.root import TrustRoot
+from agent_pipeline.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TreeFacts:
     """What the caller's own Git objects say: computed from trees, never read from a document.
 
@@ -30,7 +31,7 @@ class TreeFacts:
     disagreement: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inputs:
     """Everything about one proposal, `request` (an id) and `number` being the names of the record it was found in.
 
@@ -61,7 +62,7 @@ class Inputs:
     before: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LandingInputs:
     """What a merge is decided on beside `inputs`.
 

@@ -5,13 +5,13 @@ Numbers go on from the verifier's. As there, every step is taken, and a step's d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.attestation import sshsig, statements
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED, Verification, verdict
 from agent_pipeline.errors import RejectedError
+from agent_pipeline.frozen import frozen
 from agent_pipeline.policy import rules
 from agent_pipeline.verify import evidence, proofs, reviews, steps
 from agent_pipeline.verify.case import Case, read
@@ -21,7 +21,7 @@ from agent_pipeline.verify.steps import Skip, require
 from agent_pipeline.verify.verifier import STEPS as VERIFIER_STEPS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LandingCase:
     """A case, what the merge is decided on beside it, and which of CI's and the reviewers' envelopes count."""
 

@@ -5,8 +5,6 @@ A verifier's time grows with what there is to say, and with the log by its logar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent_pipeline.attestation import log_entries, state_map
 from agent_pipeline.attestation.log_entries import Signed
 from agent_pipeline.documents import strict
@@ -14,11 +12,12 @@ from agent_pipeline.documents.log_entry import EVERYTHING, LogEntry
 from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, SignatureError
+from agent_pipeline.frozen import frozen
 
 _OTHERS = "ask for the proof again; `agent-pipeline audit verify` says whether the log itself is whole"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckedLog:
     """There are `size` entries; `signed` are all those about the request and about everything, by index, that stand."""
 

@@ -7,13 +7,14 @@ What was merged is decided as it was just before its entry, by the rules that it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from agent_pipeline.attestation import sshsig, statements
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED, SKIPPED, Check, Verification, verdict
 from agent_pipeline.errors import RejectedError
+from agent_pipeline.frozen import frozen
 from agent_pipeline.verify import landing as landings
 from agent_pipeline.verify import proofs, steps, vouched
 from agent_pipeline.verify.case import Case, read
@@ -25,7 +26,7 @@ from agent_pipeline.verify.verifier import STEPS as VERIFIER_STEPS
 from agent_pipeline.verify.vouched import Vouched
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Carried:
     """What a bundle brought: `landing` as for a decision, with `before` where it was merged by the entry `merged`.
 
@@ -39,7 +40,7 @@ class Carried:
     staged: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OfflineCase:
     """What was carried, what holds of it, and how far its log goes."""
 

@@ -7,7 +7,6 @@ a genuine signature under another change is no signature under this one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from agent_pipeline.attestation import statements
@@ -18,6 +17,7 @@ from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.root import Person
 from agent_pipeline.documents.summary import MERGER_ID, Summary
 from agent_pipeline.errors import RejectedError, SignatureError
+from agent_pipeline.frozen import frozen
 from agent_pipeline.verify import evidence
 from agent_pipeline.verify.case import Case, read
 from agent_pipeline.verify.inputs import LandingInputs
@@ -28,7 +28,7 @@ from agent_pipeline.verify.steps import Skip
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vouched:
     """`signatures` are (what, who) in the order of the pipeline, `envelopes` the SHA-256 of CI's and the reviewers'.
 
