@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -20,7 +20,7 @@ from agent_pipeline import clock, process
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import AgentPipelineError, SandboxError
-from agent_pipeline.sandbox import cgroups, guard, intents, layout, posture, seccomp
+from agent_pipeline.sandbox import cell_mounts, cgroups, guard, held, intents, layout, posture, seccomp
 from agent_pipeline.sandbox.cell import Cell
 from agent_pipeline.sandbox.contract import UID, WORKSPACE, Image, Spec
 from agent_pipeline.sandbox.session import Session, greet
@@ -81,7 +81,7 @@ class Bubblewrap:
 
         Disk is the workspace's to bound: where that is, `start` takes it as held.
         """
-        missing = [name for name in cgroups.CONTROLLERS if name not in self._held]
+        missing = list(cgroups.missing(self._held))
         return tuple(missing) if layout.is_root() else (*missing, "disk")
 
     def explain(self) -> tuple[str, ...]:
@@ -174,13 +174,13 @@ class Bubblewrap:
             raise
 
     def _same_bounds(self, group: cgroups.Group) -> None:
-        if set(group.controllers) != set(self._held):
+        if group.controllers != self._held:
             raise SandboxError("this host enforced other bounds a moment ago", hint="try again")
 
     def _prove(self, cell: Cell, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...], end: End) -> Session:
         processes = spec.bounds.pids if "pids" in missing else None
         report = greet(cell.link, seconds=spec.bounds.seconds, processes=processes, timeout=layout.READY_SECONDS)
-        walls = posture.check(report, expected(spec, env))
+        walls = posture.check(report, cell.held(), expected(spec, env, self._held))
         facts = SandboxFacts(
             backend=NAME,
             engine_version=self._version,
@@ -231,19 +231,15 @@ def _as_inside(spec: Spec) -> Path:
 
 def _masks() -> list[str]:
     args: list[str] = []
-    for where in layout.masked():
-        folder = Path(where).is_dir()
+    for where, folder in layout.masked(layout.kernel(), "/proc").items():
         args += ["--tmpfs", where, "--remount-ro", where] if folder else ["--ro-bind", "/dev/null", where]
     return args
 
 
-def expected(spec: Spec, env: Mapping[str, str]) -> posture.Expected:
-    """Return the walls that bubblewrap must show."""
-    closed, hidden = frozenset({"rw", "nosuid", "nodev"}), frozenset({"rw", "nosuid"})
-    bounds = {where: f"size={size * 1024}k" for where, (size, _, _) in layout.scratch().items()}
-    writable = {where: closed | {bound} for where, bound in bounds.items()}
-    writable |= {"/dev/shm": closed | {f"size={layout.SHM_MB * 1024}k"}, WORKSPACE: closed}  # noqa: S108
-    devices = {f"/dev/{name}" for name in ("console", "full", "null", "random", "tty", "urandom", "zero")}
+def expected(spec: Spec, env: Mapping[str, str], controllers: Sequence[str] = ()) -> posture.Expected:
+    """Return the walls that bubblewrap must show, where control groups hold what `controllers` names."""
+    values = {"address space": ("memory", spec.bounds.memory_mb * layout.MIB), "processes": ("pids", spec.bounds.pids)}
+    stand_in = {name: f"{value} {value}" for name, (bound, value) in values.items() if bound not in controllers}
     return posture.Expected(
         uid=UID,
         gid=UID,
@@ -251,11 +247,9 @@ def expected(spec: Spec, env: Mapping[str, str]) -> posture.Expected:
         uid_map=f"{UID} 0 1",  # as the outer of bubblewrap's two namespaces counts; `OwnerProbe` sees the host's uid
         environment=frozenset({*env, "PWD"}),
         private=("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"),
-        writable=writable,
-        kernel={"/proc": frozenset({"nosuid", "nodev", "noexec"}), "/dev/pts": hidden | {"noexec"}}
-        | dict.fromkeys(devices, hidden),
-        limits=layout.limits(spec),
-        masked=layout.masked(),
+        mounts=cell_mounts.expected(),
+        limits={**layout.limits(spec), **stand_in},
+        held=held.expected(spec.bounds, controllers, held.KERNEL),
     )
 
 

@@ -8,11 +8,12 @@ import os
 import re
 import select
 import signal
+from collections.abc import Mapping
 from typing import Final
 
 from agent_pipeline import clock, process
 from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import cgroups, guard, layout, seccomp
+from agent_pipeline.sandbox import cgroups, guard, held, layout, seccomp
 from agent_pipeline.sandbox.contract import Spec
 from agent_pipeline.sandbox.links import PipeLink
 
@@ -25,7 +26,7 @@ class Cell:
 
     def __init__(self, command: list[str], spec: Spec, group: cgroups.Group | None) -> None:
         """Launch `command`. Raises `SandboxError` when it ends before there is a PID 1."""
-        self._group, self._ended, self._pid1 = group, False, -1
+        self._group, self._ended, self._pid1, self._number = group, False, -1, 0
         with contextlib.ExitStack() as stack:
             info_reader, self._guard = _launch(command, spec, group)
             stack.callback(os.close, info_reader)
@@ -63,7 +64,14 @@ class Cell:
         if _gone(descriptor, 0):
             os.close(descriptor)
             raise SandboxError("bubblewrap ended at once")
+        self._number = number
         return descriptor
+
+    def held(self) -> Mapping[str, str]:
+        """Return by what control groups hold PID 1, as the kernel has it."""
+        if self._group is None:
+            return held.nobody()
+        return held.by_kernel(self._number, self._group.name, self._group.controllers)
 
     def end(self) -> str | None:
         """Kill PID 1, and with it everything; wait; remove the control group. Idempotent, bounded in time."""

@@ -1,8 +1,10 @@
 """Control groups for bubblewrap: bounds on memory, processes and processors that only the kernel can hold.
 
 Both versions, and hosts that mix them (each controller lives in one hierarchy). A group is made below the caller's
-own where version 1 is mounted, and beside it in version 2, whose inner groups may hold no processes. What cannot be
-made is not an error here: `enforceable` says so, and the caller decides.
+own where version 1 is mounted, and beside it in version 2, whose inner groups may hold no processes: in the nearest
+directory that hands all controllers down. Where none does, they are switched on in one, the nearest that takes it, and
+stay on: other runs may have come to rely on them. What cannot be made is not an error here: `enforceable` says so, and
+the caller decides.
 
 Source: the kernel's admin-guide/cgroup-v1 and cgroup-v2.
 """
@@ -24,7 +26,8 @@ from agent_pipeline.sandbox.contract import Bounds
 
 PREFIX: Final = "agent-pipeline."
 CONTROLLERS: Final = ("memory", "pids", "cpu")
-_PERIOD: Final = 100_000  # microseconds, the kernel's default
+SWAP: Final = "swap"  # the memory controller's, where the kernel counts it
+PERIOD: Final = 100_000  # microseconds, the kernel's default
 _PATIENCE: Final = 5.0
 
 
@@ -40,10 +43,15 @@ class Hierarchy:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The directories of one sandbox's group, one per hierarchy, and the controllers that hold it."""
+    """The directories of one sandbox's group, one per hierarchy, and the controllers that hold it, swap apart."""
 
     folders: tuple[Path, ...]
     controllers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What its directories are called, and no other group is."""
+        return self.folders[0].name
 
     def admit(self, pid: int) -> None:
         """Put a process into it: what it starts from now on is bounded. Raises `SandboxError` when one is not there.
@@ -67,9 +75,9 @@ class Group:
                 clock.sleep(0.01)
 
 
-def hierarchies(root: Path = Path("/proc/self")) -> tuple[Hierarchy, ...]:
-    """Return the hierarchies that this process is in and that are mounted, with the controllers we need."""
-    groups = [line.split(":", 2) for line in (root / "cgroup").read_text().splitlines()]
+def hierarchies(root: Path = Path("/proc/self"), of: Path | None = None) -> tuple[Hierarchy, ...]:
+    """Return the hierarchies that are mounted for `root`, with the controllers we need, and where `of` is in them."""
+    groups = [line.split(":", 2) for line in ((of or root) / "cgroup").read_text().splitlines()]
     found = []
     for line in (root / "mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
@@ -109,6 +117,18 @@ def enforceable(name: str, found: Sequence[Hierarchy]) -> tuple[str, ...]:
     return group.controllers
 
 
+def missing(held: Sequence[str]) -> tuple[str, ...]:
+    """Return what is not held where `held` is; swap is a matter of its own only where memory is held."""
+    lost = tuple(name for name in CONTROLLERS if name not in held)
+    return lost if "memory" in lost or SWAP in held else (*lost, SWAP)
+
+
+def holding(missing: Sequence[str]) -> tuple[str, ...]:
+    """Return what is held where `missing` is not."""
+    held = tuple(name for name in CONTROLLERS if name not in missing)
+    return (*held, SWAP) if "memory" in held and SWAP not in missing else held
+
+
 def label(name: str) -> str:
     """Return a fresh name for a group."""
     return f"{PREFIX}{name}.{secrets.token_hex(4)}"
@@ -139,7 +159,7 @@ def create(name: str, bounds: Bounds, found: Sequence[Hierarchy]) -> Group:
             held += controllers
     if not folders:
         raise SandboxError("no control group can be made here", hint="run as root or with a delegated control group")
-    return Group(tuple(folders), tuple(name for name in CONTROLLERS if name in held))
+    return Group(tuple(folders), tuple(name for name in (*CONTROLLERS, SWAP) if name in held))
 
 
 def _make(hierarchy: Hierarchy, name: str, bounds: Bounds) -> tuple[Path | None, tuple[str, ...]]:
@@ -151,9 +171,13 @@ def _make(hierarchy: Hierarchy, name: str, bounds: Bounds) -> tuple[Path | None,
             continue
         held = tuple(one for one in hierarchy.controllers if _set(folder, _values(hierarchy.version, one, bounds)))
         if held and os.access(folder / "cgroup.procs", os.W_OK):
-            return folder, held
+            return folder, (*held, SWAP) if "memory" in held and _counts_swap(hierarchy.version, folder) else held
         folder.rmdir()
     return None, ()
+
+
+def _counts_swap(version: int, folder: Path) -> bool:
+    return (folder / ("memory.memsw.limit_in_bytes" if version == 1 else "memory.swap.max")).exists()
 
 
 def _parents(hierarchy: Hierarchy) -> Sequence[Path]:
@@ -162,36 +186,52 @@ def _parents(hierarchy: Hierarchy) -> Sequence[Path]:
         return (hierarchy.own,)
     candidates = [hierarchy.own, *hierarchy.own.parents]
     inside = [folder for folder in candidates if folder.is_relative_to(hierarchy.mount)]
-    given = {folder: len(_handed_down(folder, hierarchy.controllers)) for folder in inside}
-    return sorted((folder for folder in inside if given[folder]), key=lambda folder: -given[folder])
+    given = {folder: _handed_down(folder, hierarchy.controllers) for folder in inside}
+    if all(len(one) < len(hierarchy.controllers) for one in given.values()):
+        for folder in inside:
+            if _switch_on(folder, hierarchy.controllers) > given[folder]:
+                given[folder] = _handed_down(folder, hierarchy.controllers)
+                break
+    return sorted((folder for folder in inside if given[folder]), key=lambda folder: -len(given[folder]))
 
 
 def _handed_down(folder: Path, wanted: Sequence[str]) -> set[str]:
-    """Return those of `wanted` that groups below `folder` get, after asking for the rest."""
-    control = folder / "cgroup.subtree_control"
+    """Return those of `wanted` that groups below `folder` get."""
     try:
-        there = set(control.read_text().split())
-        if not set(wanted) <= there:
-            with contextlib.suppress(OSError):
-                control.write_text(" ".join(f"+{name}" for name in wanted))
-            there = set(control.read_text().split())
+        return set((folder / "cgroup.subtree_control").read_text().split()) & set(wanted)
     except OSError:
         return set()
-    return there & set(wanted)
+
+
+def _switch_on(folder: Path, wanted: Sequence[str]) -> set[str]:
+    """Hand down what `folder` itself has of `wanted`; return what groups below it get then.
+
+    The kernel refuses where processes are in it, and where it is not ours.
+    """
+    with contextlib.suppress(OSError):
+        there = set((folder / "cgroup.controllers").read_text().split()) & set(wanted)
+        if there:
+            (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(there)))
+    return _handed_down(folder, wanted)
+
+
+def quota(bounds: Bounds) -> int:
+    """Return the microseconds of processor time that a sandbox has in each period."""
+    return int(float(bounds.cpus) * PERIOD)
 
 
 def _values(version: int, controller: str, bounds: Bounds) -> Mapping[str, str]:
-    memory, quota = str(bounds.memory_mb << 20), str(int(float(bounds.cpus) * _PERIOD))
+    memory = str(bounds.memory_mb << 20)
     if version == 1:
         return {
             "memory": {"memory.limit_in_bytes": memory, "?memory.memsw.limit_in_bytes": memory},
             "pids": {"pids.max": str(bounds.pids)},
-            "cpu": {"cpu.cfs_period_us": str(_PERIOD), "cpu.cfs_quota_us": quota},
+            "cpu": {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(quota(bounds))},
         }[controller]
     return {
         "memory": {"memory.max": memory, "?memory.swap.max": "0"},
         "pids": {"pids.max": str(bounds.pids)},
-        "cpu": {"cpu.max": f"{quota} {_PERIOD}"},
+        "cpu": {"cpu.max": f"{quota(bounds)} {PERIOD}"},
     }[controller]
 
 

@@ -12,15 +12,16 @@ import re
 import secrets
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from agent_pipeline import clock
 from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import frames, layout, parcels, pipes, posture, returning
+from agent_pipeline.sandbox import container_mounts, frames, held, layout, parcels, pipes, posture, returning
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
 from agent_pipeline.sandbox.links import AttachedLink, Link
+from agent_pipeline.sandbox.mounts import Mount
 from agent_pipeline.sandbox.posture import ElsewhereError
 from agent_pipeline.sandbox.session import Session, greet
 
@@ -81,9 +82,22 @@ class Container:
         """Start it on a bind mount of the workspace. Raises `ElsewhereError` when the engine does not see that."""
         self.start(configured(self.name, bound(self.spec)))
 
-    def masked(self) -> tuple[str, ...]:
-        """Return what must be masked in its /proc."""
-        return layout.masked()
+    def kernel(self) -> Mapping[str, bool]:
+        """Return what must be covered of its /proc and /sys, as `layout.kernel` does."""
+        return layout.kernel()
+
+    def workspace(self) -> Mount:
+        """Return the mount that its workspace must be."""
+        return container_mounts.NEAR
+
+    def held(self, controllers: Sequence[str]) -> Mapping[str, str]:
+        """Return by what control groups hold its PID 1, of `controllers`: as the kernel has it, where that shows here.
+
+        Raises `SandboxError`.
+        """
+        found = asking(lambda: self._client.inspect_container(self.name))
+        facts = held.by_kernel(int(found["State"]["Pid"]), str(found["Id"]), controllers)
+        return held.by_engine(found["HostConfig"], controllers) if facts == held.nobody() else facts
 
     def start(self, configuration: dict[str, Any]) -> None:
         """Create, attach, start: in that order, so that PID 1 never runs unattached. Raises `SandboxError`."""
@@ -156,6 +170,7 @@ class FarContainer(Container):
         """Name it; nothing exists yet."""
         super().__init__(client, name, spec)
         self._holder = Container(client, f"{name}-holder", spec)
+        self._names = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,7 +182,8 @@ class FarContainer(Container):
         from docker.types import DriverConfig, Mount  # noqa: PLC0415 - 200 ms that the command line does not need
 
         size, owner = f"size={self.spec.bounds.disk_mb}m", f"uid={layout.owner()},gid={layout.group()},mode=0755"
-        options = {"type": "tmpfs", "device": "tmpfs", "o": f"{size},nr_inodes={self._room()},{owner},nosuid,nodev"}
+        self._names = self._room()
+        options = {"type": "tmpfs", "device": "tmpfs", "o": f"{size},nr_inodes={self._names},{owner},nosuid,nodev"}
         volume = Mount(WORKSPACE, None, type="volume", no_copy=True, driver_config=DriverConfig("local", options))
         self._fill(configured(self._holder.name, {"mounts": [volume]}))
         self.start(configured(self.name, {"volumes_from": [self._holder.name]}))
@@ -177,11 +193,17 @@ class FarContainer(Container):
         there = sum(len(folders) + len(files) for _, folders, files in os.walk(self.spec.workspace))
         return 2 * there + max(_LEAST, (self.spec.bounds.disk_mb << 20) // _BYTES_PER_FILE)
 
-    def masked(self) -> tuple[str, ...]:
+    def kernel(self) -> Mapping[str, bool]:
         """As `Container`, of the kernel that is over there."""
-        deadline = clock.monotonic() + layout.READY_SECONDS
-        answer = frames.ask(self.link, frames.LIST, [b"/proc"], limit=2 * frames.NAMES_LIMIT, deadline=deadline)
-        return layout.masked(frames.names(frames.expect(answer, frames.NAMES, "/proc")))
+        deadline, listings = clock.monotonic() + layout.READY_SECONDS, {}
+        for top in ("/proc", "/sys"):
+            answer = frames.ask(self.link, frames.LIST, [top.encode()], limit=2 * frames.NAMES_LIMIT, deadline=deadline)
+            listings[top] = frames.names(frames.expect(answer, frames.NAMES, top))
+        return layout.kernel(listings)
+
+    def workspace(self) -> Mount:
+        """As `Container`: what bounds the disk, over there too."""
+        return container_mounts.far(self.spec.bounds, self._names)
 
     def shorter(self) -> Link:
         """As `Container`: there is no directory that both sides see."""

@@ -16,9 +16,10 @@ from typing import Any, Final, Literal
 from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import RejectedError, SandboxError
-from agent_pipeline.sandbox import cgroups, intents, layout, posture, seccomp
+from agent_pipeline.sandbox import cgroups, container_mounts, held, intents, layout, posture, seccomp
 from agent_pipeline.sandbox.container import ENDING, LABEL, REMOVERS, WORKING, Container, FarContainer, asking, connect
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
+from agent_pipeline.sandbox.mounts import Mount
 from agent_pipeline.sandbox.session import Session, greet
 from agent_pipeline.sandbox.starting import to_its_end
 
@@ -51,6 +52,11 @@ class Docker:
             info: dict[str, Any] = asking(client.api.info)
         return info
 
+    @property
+    def _cgroup_version(self) -> int:
+        """The version of the control groups over there; engines that know of one only do not say."""
+        return int(self._info.get("CgroupVersion") or 1)
+
     def available(self) -> str | None:
         """Return None when the engine answers, is on this host and runs Linux containers, else why not."""
         try:
@@ -65,18 +71,18 @@ class Docker:
 
     def unenforced(self) -> tuple[str, ...]:
         """Return the bounds that the engine says it cannot hold, and disk without root."""
-        controllers = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpu": "CpuCfsQuota"}
-        missing = [name for name, key in controllers.items() if not self._info.get(key)]
+        controllers = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpu": "CpuCfsQuota", cgroups.SWAP: "SwapLimit"}
+        missing = cgroups.missing([name for name, key in controllers.items() if self._info.get(key)])
         return tuple(missing) if layout.is_root() else (*missing, "disk")
 
     def explain(self) -> tuple[str, ...]:
         """Return what holds each bound here, in lines for people."""
         info, missing = self._info, self.unenforced()
-        held = [name for name in cgroups.CONTROLLERS if name not in missing]
+        holding = cgroups.holding(missing)
         runtimes = ", ".join(sorted(info.get("Runtimes") or ()))
         lines = [
             f"version {info.get('ServerVersion')}; runtimes {runtimes}, by default {info.get('DefaultRuntime')}",
-            f"{', '.join(held) or 'nothing'}: by the engine's control groups, version {info.get('CgroupVersion', '1')}",
+            f"{', '.join(holding) or 'nothing'}: by the engine's control groups, version {self._cgroup_version}",
         ]
         lost = [name for name in missing if name != "disk"]
         return (
@@ -134,7 +140,19 @@ class Docker:
     ) -> Session:
         link, env = container.link, layout.environment(spec.image)
         report = greet(link, seconds=spec.bounds.seconds, processes=None, timeout=layout.READY_SECONDS)
-        walls = posture.check(report, expected(spec, env, container.masked()))
+        there = container_mounts.expected(self._cgroup_version, container.kernel())
+        controllers = cgroups.holding(missing)
+        found = container.held(controllers)
+        walls = posture.check(
+            report,
+            found,
+            expected(
+                spec,
+                env,
+                {**there, WORKSPACE: container.workspace()},
+                held.expected(spec.bounds, controllers, found["held.by"]),
+            ),
+        )
         facts = SandboxFacts(
             backend=NAME,
             engine_version=str(self._info.get("ServerVersion", "")),
@@ -241,15 +259,10 @@ def _scratch() -> dict[str, str]:
     }
 
 
-def expected(spec: Spec, env: Mapping[str, str], masked: tuple[str, ...] | None = None) -> posture.Expected:
-    """Return the walls that a container must show, with these files masked: by default, those of this host's /proc."""
-    masked = layout.masked() if masked is None else masked
-    closed = frozenset({"rw", "nosuid", "nodev"})
-    writable = {
-        where: closed | {f"size={size * 1024}k", f"nr_inodes={inodes}"}
-        for where, (size, inodes, _) in layout.scratch().items()
-    }
-    writable |= {"/dev/shm": closed | {"noexec", f"size={layout.SHM_MB * 1024}k"}, WORKSPACE: frozenset({"rw"})}  # noqa: S108
+def expected(
+    spec: Spec, env: Mapping[str, str], mounts: Mapping[str, Mount], held_by: Mapping[str, str]
+) -> posture.Expected:
+    """Return the walls that a container must show, with these mounts, held by these bounds."""
     return posture.Expected(
         uid=layout.owner(),
         gid=layout.group(),
@@ -257,15 +270,7 @@ def expected(spec: Spec, env: Mapping[str, str], masked: tuple[str, ...] | None 
         uid_map="0 0 4294967295",
         environment=frozenset({*env, "HOSTNAME"}),
         private=("cgroup", "ipc", "mnt", "net", "pid", "uts"),
-        writable=writable,
-        kernel={
-            "/proc": closed | {"noexec"},
-            "/dev": frozenset({"nosuid"}),
-            "/dev/pts": frozenset({"nosuid", "noexec"}),
-            "/dev/mqueue": closed | {"noexec"},
-            "/sys/fs/cgroup": closed | {"noexec"},  # version 1: the directory of the hierarchies, each read-only
-            **dict.fromkeys(masked, frozenset({"nosuid"})),  # /dev/null, which may be written to
-        },
+        mounts=mounts,
         limits=layout.limits(spec),
-        masked=masked,
+        held=held_by,
     )

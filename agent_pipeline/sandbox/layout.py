@@ -79,13 +79,22 @@ def group() -> int:
     return UID if is_root() else os.getegid()
 
 
-def masked(names: Collection[str] | None = None) -> tuple[str, ...]:
-    """Return what must be masked in /proc: this kernel's, which the sandbox shares, or one whose /proc has `names`."""
-    possible = tuple(where for where in MASKED if where.startswith("/proc/"))
-    if names is None:
-        return tuple(where for where in possible if Path(where).exists())
-    there = {f"/proc/{name.rstrip('/')}" for name in names}
-    return tuple(where for where in possible if where in there)
+def kernel(listings: Mapping[str, Collection[str]] | None = None) -> Mapping[str, bool]:
+    """Return what of `MASKED` and `READ_ONLY` there is, and whether each is a directory.
+
+    Of this kernel, which the sandbox shares, or of one whose /proc and /sys have the names of `listings` (directories
+    with a trailing `/`).
+    """
+    possible = (*MASKED, *READ_ONLY)
+    if listings is None:
+        return {where: Path(where).is_dir() for where in possible if Path(where).exists()}
+    there = {f"{top}/{name.rstrip('/')}": name.endswith("/") for top, names in listings.items() for name in names}
+    return {where: there[where] for where in possible if where in there}
+
+
+def masked(there: Mapping[str, bool], top: str) -> Mapping[str, bool]:
+    """Return what of `there`, which `kernel` has found, must be masked below `top`."""
+    return {where: folder for where, folder in there.items() if where in MASKED and where.startswith(f"{top}/")}
 
 
 def disk_is_bounded(workspace: Path, disk_mb: int) -> bool:

@@ -2,8 +2,8 @@
 
 Every fact must be known, and as expected; a wall that is missing, and a fact that nobody expects, are the same error,
 and nothing runs then. The report is taken before any untrusted code is in the sandbox, so it is honest unless the
-image itself is hostile, which its identity guards; what only the host can know (who owns what the sandbox writes) the
-host looks at itself.
+image itself is hostile, which its identity guards; what only the host can know (which control groups hold PID 1, who
+owns what the sandbox writes) the host looks at itself.
 
 The normalised report's digest goes into provenance: the same walls on another day give the same digest.
 """
@@ -22,11 +22,18 @@ from typing import Final
 import rfc8785
 
 from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox import layout, mounts
 from agent_pipeline.sandbox.contract import WORKSPACE
+from agent_pipeline.sandbox.mounts import Mount
 
-_FREE: Final = frozenset({"environment", "devices", "mounts", "routes6"})  # judged by rules, not by one right value
-_OPTIONS: Final = ("ro", "rw", "nosuid", "nodev", "noexec")
-_BOUNDS: Final = re.compile(r"\A(?:size|nr_inodes)=")
+# Judged by rules, not by one right value.
+_FREE: Final = frozenset({"environment", "devices", "mounts", "routes6", "nameservers", "names"})
+_STANDING_IN: Final = ("limit.address space", "limit.processes")  # whatever the caller has, where a control group holds
+_LOCAL: Final = re.compile(r"\A(?:127\.[0-9.]+|::1)\Z")  # in here that is nobody
+_NAMES: Final = frozenset(
+    {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "ip6-localnet", "ip6-mcastprefix"}
+    | {"ip6-allnodes", "ip6-allrouters", "localhost4", "localhost6", layout.HOSTNAME}
+)
 _DEVICES: Final = frozenset(
     "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split()  # noqa: SIM905
 )
@@ -39,9 +46,8 @@ _REFUSED: Final = ("socket-vsock", "socket-packet", "socket-alg", "unshare", "pt
 class Expected:
     """The walls of one backend.
 
-    `writable` are the mounts that may be written to, each with the options it must have at least; every other mount
-    must be read-only, or be one of `kernel`, whose files the kernel itself guards. `environment` are the names of all
-    variables. `private` are the namespaces that must not be the host's, `masked` what must be covered.
+    `environment` are the names of all variables, `private` the namespaces that must not be the host's, `mounts` all
+    there are, by where they are. `held` is what the host must find of the control groups that hold PID 1.
     """
 
     uid: int
@@ -50,10 +56,9 @@ class Expected:
     uid_map: str
     environment: frozenset[str]
     private: tuple[str, ...]
-    writable: Mapping[str, frozenset[str]]
-    kernel: Mapping[str, frozenset[str]]
+    mounts: Mapping[str, Mount]
     limits: Mapping[str, str]
-    masked: tuple[str, ...]
+    held: Mapping[str, str]
 
 
 class ElsewhereError(SandboxError):
@@ -68,9 +73,13 @@ class Posture:
     digest: str
 
 
-def check(report: Mapping[str, str], expected: Expected) -> Posture:
-    """Compare `report` with `expected`. Raises `SandboxError` that names every deviation."""
-    normal = _normalise(report)
+def check(report: Mapping[str, str], held: Mapping[str, str], expected: Expected) -> Posture:
+    """Compare PID 1's `report`, and what the host found of what it is `held` by, with `expected`.
+
+    Raises `SandboxError` that names the deviations.
+    """
+    normal = _normalise({**report, **held}, expected)
+    normal["mounts"], misplaced = mounts.compare(report.get("mounts", ""), expected.mounts)
     wanted = _fixed(expected)
     wrong = [
         f"{name} is {normal.get(name, 'missing')!r}, not {value!r}"
@@ -78,9 +87,7 @@ def check(report: Mapping[str, str], expected: Expected) -> Posture:
         if normal.get(name) != value
     ]
     wrong += [f"{name} is reported, and nobody expects it" for name in sorted(normal.keys() - wanted - _FREE)]
-    wrong += _environment(normal, expected) + _devices(normal) + _routes(normal)
-    wrong += [complaint for line in normal.get("mounts", "").splitlines() for complaint in _mount(line, expected)]
-    wrong += _required_mounts(normal, expected)
+    wrong += _environment(normal, expected) + _devices(normal) + _routes(normal) + _names(normal) + misplaced
     if wrong:
         raise SandboxError(
             "the sandbox's walls are not as expected, so nothing ran in it: " + "; ".join(wrong[:8]),
@@ -112,48 +119,22 @@ def _fixed(expected: Expected) -> dict[str, str]:
     wanted |= {f"status.{name}": "0" * 16 for name in _CAPABILITIES}
     wanted |= {f"refused.{name}": "EPERM" for name in _REFUSED}
     wanted |= {f"namespace.{name}": "private" if name in expected.private else "shared" for name in _NAMESPACES}
-    return wanted | {f"limit.{name}": value for name, value in expected.limits.items()}
+    return {**wanted, **{f"limit.{name}": value for name, value in expected.limits.items()}, **expected.held}
 
 
-def _normalise(report: Mapping[str, str]) -> dict[str, str]:
-    """Return `report` without what differs from start to start: namespace numbers, mount details."""
+def _normalise(report: Mapping[str, str], expected: Expected) -> dict[str, str]:
+    """Return `report` without what differs from start to start: namespace numbers, limits of the caller's."""
     normal = dict(report)
+    for name in _STANDING_IN:
+        if name.removeprefix("limit.") not in expected.limits:
+            normal.pop(name, None)
     for name in _NAMESPACES:
         key = f"namespace.{name}"
         if re.fullmatch(rf"{name}:\[[0-9]+\]", normal.get(key, "")):
             normal[key] = "shared" if normal[key] == str(Path(f"/proc/self/ns/{name}").readlink()) else "private"
     if "status.Groups" in normal:
         normal["status.Groups"] = " ".join(sorted(set(normal["status.Groups"].split())))
-    lines = [_mount_line(line) for line in report.get("mounts", "").splitlines()]
-    normal["mounts"] = "\n".join(sorted(lines))
     return normal
-
-
-def _mount_line(line: str) -> str:
-    where, kind, options, own = ([*line.split(" "), "", "", "", ""])[:4]
-    flags = [option for option in _OPTIONS if option in options.split(",")]
-    # The bounds of what can be written; the workspace's are the host's to know (`layout.disk_is_bounded`).
-    bounded = "rw" in flags and where != WORKSPACE
-    bounds = [option for option in own.split(",") if bounded and _BOUNDS.match(option)]
-    return " ".join((where, kind, ",".join(flags + sorted(bounds))))
-
-
-def _mount(line: str, expected: Expected) -> list[str]:
-    where, _, options = line.split(" ")
-    flags = set(options.split(","))
-    if where not in expected.writable and "ro" in flags:
-        return []
-    needed = expected.writable.get(where, expected.kernel.get(where))
-    if needed is None:
-        return [f"{where} is a writable mount"]
-    missing = sorted(needed - flags)
-    return [f"the mount {where} lacks {', '.join(missing)}"] if missing else []
-
-
-def _required_mounts(normal: Mapping[str, str], expected: Expected) -> list[str]:
-    there = {line.split(" ")[0] for line in normal.get("mounts", "").splitlines()}
-    needed = {"/", *expected.writable, *expected.masked}
-    return [f"{where} is not a mount of its own" for where in sorted(needed - there)]
 
 
 def _environment(normal: Mapping[str, str], expected: Expected) -> list[str]:
@@ -169,6 +150,14 @@ def _devices(normal: Mapping[str, str]) -> list[str]:
 
 def _routes(normal: Mapping[str, str]) -> list[str]:
     return [] if set(normal.get("routes6", "").split()) <= {"lo"} else ["there are IPv6 routes beyond lo"]
+
+
+def _names(normal: Mapping[str, str]) -> list[str]:
+    """Say which name servers are configured, and which names of others are known."""
+    servers = sorted(name for name in normal.get("nameservers", "missing").split() if not _LOCAL.match(name))
+    known = sorted(set(normal.get("names", "missing").split()) - _NAMES)
+    wrong = [f"name servers: {', '.join(servers)}"] if servers else []
+    return [*wrong, f"names of other hosts: {', '.join(known)}"] if known else wrong
 
 
 class OwnerProbe:

@@ -418,7 +418,9 @@ class Agent:
         self.wire.deadline = time.monotonic() + float(seconds)
         if nproc:
             limit = (ctypes.c_ulong * 2)(int(nproc), int(nproc))
-            LIBC.setrlimit(RLIMIT_NPROC, limit)
+            if LIBC.setrlimit(RLIMIT_NPROC, limit):
+                leave()
+        self.facts.update(limits())
         LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
         self.facts["dumpable"] = str(LIBC.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0))
         return POSTURE, [os.fsencode(text) for pair in sorted(self.facts.items()) for text in pair]
@@ -616,13 +618,32 @@ def forbidden():
 
 
 def mounts():
-    """Return the mounts: where, file system, options, and the file system's own options."""
+    """Return the mounts: where, what of the file system, its kind, options and propagation, and its own options."""
     lines = []
     for line in text_of("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, source = before.split(" "), after.split(" ")
-        lines.append(" ".join((fields[4], source[0], fields[5], source[2])))
+        options = ",".join([fields[5], *(peers.partition(":")[0] for peers in fields[6:])])
+        lines.append(" ".join((fields[4], fields[3], source[0], options, source[2])))
     return "\n".join(lines)
+
+
+def limits():
+    """Return the resource limits that bound a sandbox, soft and hard."""
+    bounding = ("core file size", "open files", "locked memory", "msgqueue size", "file size")
+    standing_in = ("address space", "processes")  # for a control group, where there is none
+    found = {}
+    for line in text_of("/proc/self/limits").splitlines()[1:]:
+        name = line[4:26].strip()
+        if name in bounding or name in standing_in:
+            found["limit." + name] = " ".join(line[26:].split()[:2])
+    return found
+
+
+def listed(path, words):
+    """Return the words after the first of each line, of those lines that begin with one of `words`, or of all."""
+    lines = [line.partition("#")[0].split() for line in text_of(path).splitlines()]
+    return {word for line in lines if line and (not words or line[0] in words) for word in line[1:]}
 
 
 def columns(path, column, skip):
@@ -647,10 +668,6 @@ def posture():
             facts["status." + name] = " ".join(value.split())
     for name in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"):
         facts["namespace." + name] = os.readlink("/proc/self/ns/" + name)
-    for line in text_of("/proc/self/limits").splitlines()[1:]:
-        name = line[:26].strip()
-        if name in ("Max core file size", "Max open files", "Max locked memory", "Max msgqueue size", "Max file size"):
-            facts["limit." + name[4:]] = " ".join(line[26:].split()[:2])
     facts["uid_map"] = " ".join(text_of("/proc/self/uid_map").split())
     facts["environment"] = " ".join(sorted(os.environ))
     facts["devices"] = " ".join(sorted(os.listdir("/dev")))
@@ -658,6 +675,9 @@ def posture():
     facts["routes"] = columns("/proc/net/route", 0, 1)
     facts["routes6"] = columns("/proc/net/ipv6_route", -1, 0)
     facts["mounts"] = mounts()
+    facts["nameservers"] = " ".join(sorted(listed("/etc/resolv.conf", ("nameserver",))))
+    names = listed("/etc/hosts", ()) | listed("/etc/resolv.conf", ("search", "domain"))
+    facts["names"] = " ".join(sorted(names))
     sockets = ("/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock", "/run/systemd/private")
     facts["engine-sockets"] = " ".join(path for path in sockets if os.path.lexists(path))
     facts.update(forbidden())

@@ -13,7 +13,18 @@ import pytest
 from agent_pipeline import process
 from agent_pipeline.config import Config
 from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import bubblewrap, cgroups, docker, engines, layout, posture, seccomp, session
+from agent_pipeline.sandbox import (
+    bubblewrap,
+    cgroups,
+    container_mounts,
+    docker,
+    engines,
+    held,
+    layout,
+    posture,
+    seccomp,
+    session,
+)
 from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox.cell import Cell
 from agent_pipeline.sandbox.contract import Engine, Image, Sandbox, Spec
@@ -194,22 +205,56 @@ def test_a_weaker_bubblewrap_runs_nothing(config: Config, spec: Spec, weakness: 
         prove(arguments, spec, bubblewrap.expected(spec, env))
 
 
-def test_one_more_writable_mount_runs_nothing(config: Config, spec: Spec, folder: Path) -> None:
+MORE_MOUNTS = {
+    "a writable one over another": (["--bind", "{folder}", "/tmp"], "/tmp"),
+    "a read-only one": (["--ro-bind", "/etc", "/srv"], "/srv"),
+    "a file over one of the image's": (["--ro-bind", "/etc/passwd", "/etc/passwd"], "/etc/passwd"),
+    "one of the kernel's": (["--tmpfs", "/mnt", "--remount-ro", "/mnt"], "/mnt"),
+    "another device": (["--dev-bind", "/dev/full", "/dev/null"], "/dev/null"),
+}
+
+
+@pytest.mark.parametrize("more", MORE_MOUNTS)
+def test_one_more_mount_runs_nothing(config: Config, spec: Spec, folder: Path, more: str) -> None:
     env = layout.environment(spec.image)
     arguments = bubblewrap.arguments(unpack.rootfs(config, spec.image), spec, env)
-    at = arguments.index("--chdir")
-    arguments[at:at] = ["--bind", str(folder), "/tmp"]
-    with pytest.raises(SandboxError, match="/tmp"):
+    at, (wanted, where) = arguments.index("--chdir"), MORE_MOUNTS[more]
+    arguments[at:at] = [word.format(folder=folder) for word in wanted]
+    with pytest.raises(SandboxError, match=where):
         prove(arguments, spec, bubblewrap.expected(spec, env))
 
 
-def prove(arguments: list[str], spec: Spec, expected: posture.Expected) -> None:
+@pytest.mark.parametrize(("named", "processes"), [("address space", 64), ("processes", None)])
+def test_a_stand_in_that_is_not_set_runs_nothing(config: Config, spec: Spec, named: str, processes: int | None) -> None:
+    env = layout.environment(spec.image)
+    arguments = bubblewrap.arguments(unpack.rootfs(config, spec.image), spec, env)
+    other = replace(spec, bounds=replace(spec.bounds, memory_mb=spec.bounds.memory_mb + (1 if processes else 0)))
+    prove(arguments, spec, bubblewrap.expected(spec, env))
+    with pytest.raises(SandboxError, match=named):
+        prove(arguments, other, bubblewrap.expected(spec, env), processes=processes)
+
+
+def prove(arguments: list[str], spec: Spec, expected: posture.Expected, processes: int | None = 64) -> None:
+    """Let a sandbox without a control group, where resource limits stand in, prove its walls."""
     cell = Cell(["bwrap", *arguments], spec, None)
     try:
-        report = session.greet(cell.link, seconds=20, processes=None, timeout=20)
-        posture.check(report, expected)
+        report = session.greet(cell.link, seconds=20, processes=processes, timeout=20)
+        posture.check(report, cell.held(), expected)
     finally:
         cell.end()
+
+
+@pytest.mark.parametrize("bound", [{"memory_mb": 257}, {"pids": 65}, {"cpus": "1.5"}])
+def test_a_control_group_with_another_bound_runs_nothing(
+    config: Config, spec: Spec, bound: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = cgroups.create
+    monkeypatch.setattr(cgroups, "create", lambda name, bounds, found: real(name, replace(bounds, **bound), found))
+    with pytest.raises(SandboxError, match="held"):
+        engines.engine("bubblewrap", config).start(spec)
+
+
+HOLDING = (*cgroups.CONTROLLERS, cgroups.SWAP)
 
 
 def weaken(host: dict[str, Any], name: str, value: object) -> None:
@@ -226,11 +271,37 @@ WEAKER_CONTAINERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "no masks": lambda c: weaken(c["HostConfig"], "MaskedPaths", []),
     "root": lambda c: weaken(c, "User", "0:0"),
     "a variable": lambda c: weaken(c, "Env", ["SECRET=x"]),
+    "a read-only mount": lambda c: c["HostConfig"]["Mounts"].append(
+        {"Type": "bind", "Source": "/etc", "Target": "/srv", "ReadOnly": True}
+    ),
+    "a name server": lambda c: weaken(c, "NetworkDisabled", False) or weaken(c["HostConfig"], "Dns", ["192.0.2.1"]),  # noqa: FBT003 - the same
+    "the name of another host": lambda c: (
+        weaken(c, "NetworkDisabled", False)  # noqa: FBT003 - the same
+        or weaken(c["HostConfig"], "ExtraHosts", ["else.where:192.0.2.1"])
+    ),
+    "more memory": lambda c: (
+        weaken(c["HostConfig"], "Memory", 300 << 20) or weaken(c["HostConfig"], "MemorySwap", 300 << 20)
+    ),
+    "swap": lambda c: weaken(c["HostConfig"], "MemorySwap", 300 << 20),
+    "more processes": lambda c: weaken(c["HostConfig"], "PidsLimit", 4096),
+    "more processors": lambda c: weaken(c["HostConfig"], "NanoCpus", 2_000_000_000),
+}
+
+
+SAID = {
+    "a read-only mount": "/srv is a mount",
+    "a name server": "name servers: 192.0.2.1",
+    "the name of another host": "names of other hosts: else.where",
+    "more memory": "held.memory",
+    "swap": "held.swap",
+    "more processes": "held.pids",
+    "more processors": "held.cpu",
 }
 
 
 @pytest.mark.parametrize("weakness", WEAKER_CONTAINERS)
-def test_a_weaker_container_runs_nothing(spec: Spec, weakness: str) -> None:
+def test_a_weaker_container_runs_nothing(config: Config, spec: Spec, weakness: str) -> None:
+    engine = docker.Docker(config)
     sdk = container_of.connect(30)
     container = container_of.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
     configuration = docker._configuration(
@@ -240,8 +311,17 @@ def test_a_weaker_container_runs_nothing(spec: Spec, weakness: str) -> None:
     try:
         container.start(configuration)
         report = session.greet(container.link, seconds=20, processes=None, timeout=20)
-        with pytest.raises(SandboxError, match="not as expected"):
-            posture.check(report, docker.expected(spec, layout.environment(spec.image)))
+        mounts = {
+            **container_mounts.expected(engine._cgroup_version, container.kernel()),
+            "/workspace": container_mounts.NEAR,
+        }
+        bounds = held.expected(spec.bounds, HOLDING, held.KERNEL)
+        with pytest.raises(SandboxError, match=SAID.get(weakness, "not as expected")):
+            posture.check(
+                report,
+                container.held(HOLDING),
+                docker.expected(spec, layout.environment(spec.image), mounts, bounds),
+            )
     finally:
         container.end()
         sdk.close()
@@ -250,8 +330,8 @@ def test_a_weaker_container_runs_nothing(spec: Spec, weakness: str) -> None:
 def test_what_this_host_holds_is_measured_and_not_assumed(engine: Engine) -> None:
     held = set(cgroups.enforceable(cgroups.label("test"), cgroups.hierarchies()))
     missing = set(engine.unenforced()) - {"disk"}
-    assert missing <= set(cgroups.CONTROLLERS)
-    assert engine.name == "docker" or missing == set(cgroups.CONTROLLERS) - held
+    assert missing <= {*cgroups.CONTROLLERS, cgroups.SWAP}
+    assert engine.name == "docker" or missing == set(cgroups.missing(tuple(held)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a bounded workspace")

@@ -250,7 +250,7 @@ def test_a_hostile_pid_1_is_found_out_in_bounded_time_and_memory(
         one = _contain(engine, program, config, spec)
         try:
             with pytest.raises(SandboxError):
-                bubblewrap.posture.check(_greeted(one), bubblewrap.expected(spec, {}))
+                bubblewrap.posture.check(_greeted(one), {}, bubblewrap.expected(spec, {}))
         finally:
             one.end()
     finally:
