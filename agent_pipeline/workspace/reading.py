@@ -21,9 +21,11 @@ _CHUNK: Final = 1 << 20
 
 @contextmanager
 def folder(name: bytes | Path, parent: int | None = None) -> Iterator[int]:
-    """Open a directory. One that its owner made unreadable is made readable first."""
+    """Open a directory. One that its owner made unreadable, or closed to who would look further, is opened first."""
     handle = _open(name, parent, _FOLDER, 0o700)
     try:
+        if os.geteuid() != 0 and not os.fstat(handle).st_mode & stat.S_IXUSR:
+            os.fchmod(handle, 0o700)  # to read its names takes another right than to look at what they name
         yield handle
     finally:
         os.close(handle)

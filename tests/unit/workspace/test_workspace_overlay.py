@@ -111,6 +111,8 @@ def reap(project: Project, copy: Workspace, **bounds: int) -> Harvest:
 def compared(project: Project, copy: Workspace, folder: Path) -> Harvest:
     """Take the merged files to a plain directory, and compare every path."""
     plain = folder / "plain"
+    for here, _, _ in os.walk(copy.path):
+        Path(here).chmod(0o755)  # `cp` looks as closely as its user may, and modes of directories are no change
     copied = process.run(["cp", "--archive", str(copy.path), str(plain)], env={"PATH": os.environ["PATH"]})
     assert copied.ok, copied.explain()
     try:
@@ -294,6 +296,17 @@ def test_a_hole_is_the_zeros_that_are_read(project: Project, copy: Workspace, tm
     os.truncate(copy.path / "huge", 1 << 40)
     with pytest.raises(PolicyError, match="more than"):
         reap(project, copy)
+
+
+def test_a_directory_that_may_be_listed_and_not_entered(project: Project, copy: Workspace, tmp_path: Path) -> None:
+    for mode in (0o640, 0o200, 0o100, 0o000):
+        (copy.path / "b/b/a").write_bytes(b"%o" % mode)
+        for name in ("b/b", "b"):
+            (copy.path / name).chmod(mode)
+        assert reap(project, copy).puts == {"b/b/a": Put(b"%o" % mode, EXECUTABLE)}
+        for name in ("b", "b/b"):
+            (copy.path / name).chmod(0o755)
+    assert compared(project, copy, tmp_path).puts == {"b/b/a": Put(b"0", EXECUTABLE)}
 
 
 def test_removing_more_than_may_be_proposed(project: Project, copy: Workspace) -> None:
