@@ -1,4 +1,4 @@
-"""Whether what the log names is still there: requests' records, the envelopes in them, the staged branches."""
+"""Whether what the log names is still there: requests' records, all that is in them, the staged branches."""
 
 from __future__ import annotations
 
@@ -8,48 +8,94 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent_pipeline.attestation.log_entries import Signed
+from agent_pipeline.audit import record_whole, seen_records
 from agent_pipeline.audit.walking import Finding
 from agent_pipeline.documents import strict
 from agent_pipeline.errors import RejectedError
-from agent_pipeline.repository import remotes
+from agent_pipeline.repository import commits, remotes
+from agent_pipeline.repository.dossier import REQUEST_FILE
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import REQUESTS, Record
 
 _KEPT: Final = 64  # records whose envelopes are remembered
+_NOBODY: Final = "Git does not say who deleted it"
 _BACK: Final = "restore the ref from another clone or from the forge's own log, and find out who pushed it"
 
 
 @dataclass(slots=True)
 class Named:
-    """Looks at every record that entries name; `open` are the staged requests, by id, with who signed for it."""
+    """Looks at every record that entries name; `open` are the staged requests, by id, with who signed for it.
+
+    `asked` has the index of the first entry that names a request's own envelope, `ended` the requests that CI rejected
+    or somebody closed, and that were never admitted: whatever is wrong with them was found out.
+    """
 
     desk: Desk
     open: dict[str, Signed] = field(default_factory=dict)
-    _gone: set[str] = field(default_factory=set)
+    asked: dict[str, int] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    _admitted: set[str] = field(default_factory=set)
+    _looked: set[tuple[str, int | None, str | None]] = field(default_factory=set)
     _held: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
+    _seen: dict[str, str] | None = None
 
     def by(self, signed: Signed) -> Iterator[Finding]:
         """Yield what an entry names and is not there, each lost record once."""
         entry = signed.entry
-        if entry.request is None or entry.request in self._gone:
+        if entry.request is None or entry.request in self.gone:
             return
         self._note(signed)
         ref = REQUESTS + entry.request
-        if self.desk.tip(ref) is None:
-            self._gone.add(entry.request)
-            yield Finding(f"entry {entry.index} is about a record that is gone", _BACK, entry.index, ref, signed.person)
+        tip = self.desk.tip(ref)
+        if tip is None:
+            self.gone.add(entry.request)
+            what = f"a record is gone: {_named(signed)}; {_NOBODY}"
+            yield Finding(what, self.back(entry.request), entry.index, ref)
             return
         try:
-            missing = [digest for digest in entry.envelopes if digest not in self.envelopes(entry.request)]
+            yield from self._there(signed, Record(entry.request, tip, self.desk.clone))
         except RejectedError as error:
-            self._gone.add(entry.request)
-            yield Finding(f"the record cannot be read: {error.message}", _BACK, entry.index, ref, signed.person)
-            return
-        for digest in missing:
-            what = (
-                f"entry {entry.index} ({entry.event}) names the envelope {digest[:16]}: it was taken out or exchanged"
-            )
-            yield Finding(what, _BACK, entry.index, ref, signed.person)
+            self.gone.add(entry.request)
+            what = f"a record cannot be read: {error.message}; {_named(signed)}"
+            yield Finding(what, self.back(entry.request), entry.index, ref, None, self._by(tip))
+
+    def _there(self, signed: Signed, record: Record) -> Iterator[Finding]:
+        """Yield what is missing of a record, or is another than was decided on."""
+        entry, ref = signed.entry, REQUESTS + record.id
+        held = self.envelopes(record.id)
+        asked = record.read(REQUEST_FILE)
+        if asked is not None and strict.sha256(asked) in entry.envelopes:
+            self.asked.setdefault(record.id, entry.index)
+        back, committer = self.back(record.id), self._by(record.tip)
+        for digest in [digest for digest in entry.envelopes if digest not in held]:
+            what = f"the envelope {digest[:16]} was taken out or exchanged: {_named(signed)}"
+            yield Finding(what, back, entry.index, ref, None, committer)
+        if self._first(record.id, None, None):
+            for cut in record_whole.cuts(record):
+                what = f"a record only grows, and step {cut.commit[:12]} {cut.what}; {_named(signed)}"
+                yield Finding(what, back, entry.index, ref, None, self._by(cut.commit))
+        if entry.event in ("admitted", "merged", "rejected") and self._first(record.id, entry.number, entry.statement):
+            for lost in record_whole.exchanged(record, entry):
+                yield Finding(f"{lost}: the proposal is {_named(signed)}", back, entry.index, ref, None, committer)
+
+    def _first(self, request: str, number: int | None, statement: str | None) -> bool:
+        key = (request, number, statement)
+        new = key not in self._looked
+        self._looked.add(key)
+        return new
+
+    def back(self, request: str) -> str:
+        """Return how a record comes back: by what this clone has seen of it, where it has."""
+        if self._seen is None:
+            self._seen = seen_records.seen(self.desk)
+        if request not in self._seen:
+            return _BACK
+        put = f"git push --force {self.desk.remote} {self._seen[request]}:{REQUESTS}{request}"
+        return f"find out who pushed it; this clone has it yet: {put}"
+
+    def _by(self, commit: str) -> str:
+        return commits.committer(self.desk.clone, commit)
 
     def envelopes(self, request: str) -> frozenset[str]:
         """Return the SHA-256 of every envelope in a record. Raises `SchemaError` for one that cannot be read."""
@@ -65,8 +111,11 @@ class Named:
         request, event = str(signed.entry.request), signed.entry.event
         if event == "admitted":
             self.open[request] = signed
+            self._admitted.add(request)
         elif event in ("merged", "closed", "rejected"):
             self.open.pop(request, None)
+            self.ended.add(request)
+        self.ended -= self._admitted
 
     def still_there(self) -> Iterator[Finding]:
         """Yield what was admitted, waits, and is staged no more."""
@@ -76,12 +125,12 @@ class Named:
             line = f"Agent-Pipeline-Statement: sha256:{signed.entry.statement}"
             if at is not None and line in self.desk.clone.message(at).splitlines():
                 continue
-            what = "is gone" if at is None else "is another commit than CI staged"
+            what = f"is gone ({_NOBODY})" if at is None else "is another commit than CI staged"
             todo = f"find out who pushed it; `agent-pipeline close {request}` ends it, a new request does it again"
-            yield Finding(
-                f"the branch that entry {signed.entry.index} admitted {what}",
-                todo,
-                signed.entry.index,
-                ref,
-                signed.person,
-            )
+            committer = None if at is None else self._by(at)
+            yield Finding(f"a staged branch {what}: {_named(signed)}", todo, signed.entry.index, ref, None, committer)
+
+
+def _named(signed: Signed) -> str:
+    """Say which entry names something, and whose that entry is: not whose the loss is."""
+    return f"named by entry {signed.entry.index} of the log ({signed.entry.event}), signed by {signed.person}"

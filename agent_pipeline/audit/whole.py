@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from agent_pipeline.audit import high_water, merges
 from agent_pipeline.audit import log as audit_log
 from agent_pipeline.audit.records_named import Named
+from agent_pipeline.audit.records_there import There
 from agent_pipeline.audit.walking import Finding, Passed, walk
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import remotes
@@ -23,12 +24,13 @@ _RESTORE = "restore it from another clone, which may have it yet, and find out w
 
 @dataclass(slots=True)
 class Audit:
-    """An audit that is going on: `size` entries were gone through so far, `void` of them void."""
+    """An audit that is going on: `size` entries and `records` were gone through so far, `void` of the entries void."""
 
     desk: Desk
     size: int = 0
     void: int = 0
     merged: int = 0
+    records: int = 0
     _merges: merges.Merges | None = field(default=None)
 
     def findings(self) -> Iterator[Finding]:
@@ -41,9 +43,13 @@ class Audit:
             yield Finding(error.message, error.hint or _RESTORE, ref=LOG)
         head = desk.clone.ref(remotes.tracking(desk.remote, LOG))
         self._merges = merges.of_branch(desk)
+        named = Named(desk)
         if head is not None:
-            yield from self._entries(head)
+            yield from self._entries(named, head)
         yield from self._merges.unknown()
+        there = There(desk, named)
+        yield from there.findings()
+        self.records = there.size
 
     def _high_water(self, log: audit_log.Log) -> Iterator[Finding]:
         try:
@@ -52,8 +58,7 @@ class Audit:
         except RejectedError as error:
             yield Finding(error.message, error.hint or _RESTORE, ref=LOG)
 
-    def _entries(self, head: str) -> Iterator[Finding]:
-        named = Named(self.desk)
+    def _entries(self, named: Named, head: str) -> Iterator[Finding]:
         try:
             for step in walk(self.desk.clone, self.desk.landed.root, head):
                 if isinstance(step, Finding):

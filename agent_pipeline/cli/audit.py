@@ -26,7 +26,7 @@ SHOWN: Final = 20
 
 @command("agent-pipeline audit verify", network=True)
 def verify(out: Output, *, push: bool) -> int:
-    """Go through the whole log and all that it names; say what is wrong, by whom, and what to do."""
+    """Go through the whole log, all that it names and every record; say what is wrong, by whom, and what to do."""
     desk = desks.here(out, push=push)
     audit = Audit(desk)
     found: list[Finding] = []
@@ -38,10 +38,12 @@ def verify(out: Output, *, push: bool) -> int:
         "entries": audit.size,
         "void": audit.void,
         "merges": audit.merged,
+        "records": audit.records,
         "findings": [asdict(finding) for finding in found],
     }
     void = f", {audit.void} of them void" if audit.void else ""
     said = f"{counted(audit.size, 'entry', 'entries')}{void}, {counted(audit.merged, 'merge')}"
+    said += f", {counted(audit.records, 'record')}"
     out.finish(document, lambda: f"{said}: {counted(len(found), 'finding')}" if found else f"{said}: all of it holds")
     return NO if found else YES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
-from agent_pipeline.audit import high_water
+from agent_pipeline.audit import high_water, seen_records
 from agent_pipeline.audit.log import Log
 from agent_pipeline.cli.output import Output
 from agent_pipeline.config import Config
@@ -37,9 +37,13 @@ def here(out: Output, *, push: bool = True, expired: bool = False) -> Desk:
 def opened(
     clone: Clone, config: Config, tell: Callable[[str], None], now: datetime | None, *, push: bool = True
 ) -> Desk:
-    """Open `clone` as `open_desk` does. Raises `UsageError` for one that is addressed as another repository."""
+    """Open `clone` as `open_desk` does, and keep which records the remote has.
+
+    Raises `UsageError` for a clone that is addressed as another repository.
+    """
     desk = open_desk(clone, config, tell, now, push=push)
     check_address(clone, desk.landed)
+    seen_records.remember(desk)
     return desk
 
 

@@ -51,7 +51,8 @@ class Landed:
 class Desk:
     """Where one command works: a clone, its records' remote (None: everything in this clone), the rules in force.
 
-    `url` is what the anchor must name, whether or not this command talks to the remote.
+    `url` is what the anchor must name, whether or not this command talks to the remote; `left_out` are refs of the
+    remote that Git's checks refuse to fetch.
     """
 
     clone: Clone
@@ -60,6 +61,7 @@ class Desk:
     config: Config
     landed: Landed
     tell: Callable[[str], None]
+    left_out: tuple[str, ...] = ()
 
     def tip(self, branch: str) -> str | None:
         """Return the commit of `branch` (a full ref name) as the remote has it, or this clone without a remote."""
@@ -80,7 +82,7 @@ def open_desk(
     _check_left_out(left_out, anchor, tell)
     rules = load(clone, remote, anchor, now)
     seen_roots.check(config, rules.anchor, rules.root_versions, rules.commit, tell)
-    return Desk(clone, remote if push else None, anchors.url_of(clone, remote), config, rules, tell)
+    return Desk(clone, remote if push else None, anchors.url_of(clone, remote), config, rules, tell, left_out)
 
 
 def _check_left_out(refs: tuple[str, ...], anchor: Anchor, tell: Callable[[str], None]) -> None:

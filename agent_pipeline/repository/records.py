@@ -130,12 +130,17 @@ def split_id(name: str) -> tuple[str, int | None]:
     return match[1], int(match[2]) if match[2] else None
 
 
+def is_id(name: str) -> bool:
+    """Return whether `name` can be a request's id."""
+    return _ID.fullmatch(name) is not None
+
+
 def all_records(clone: Clone, remote: str | None) -> tuple[Record, ...]:
     """Return all records, by id: the remote's, and those that were never pushed. Names that are no ids are left out."""
     found: dict[str, str] = {}
     for prefix in dict.fromkeys((REQUESTS, tracking(remote, REQUESTS))):  # the remote's copy wins
         found |= {name.removeprefix(prefix): tip for name, tip in clone.refs(prefix).items()}
-    return tuple(Record(one, tip, clone) for one, tip in sorted(found.items()) if _ID.fullmatch(one))
+    return tuple(Record(one, tip, clone) for one, tip in sorted(found.items()) if is_id(one))
 
 
 def find(clone: Clone, prefix: str, remote: str | None) -> Record:
