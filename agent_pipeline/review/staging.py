@@ -8,12 +8,11 @@ from datetime import datetime
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.audit import cord, entries, high_water
-from agent_pipeline.documents import levels, replay_result, schema, strict
-from agent_pipeline.documents.form import to_plain
-from agent_pipeline.documents.proposal import SUBJECT
+from agent_pipeline.documents import levels, strict
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import VERIFIER_ID, Summary
+from agent_pipeline.documents.test_result import ReplayTest
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification, verdict
 from agent_pipeline.errors import CheckError, SchemaError, StaleError, UnavailableError
 from agent_pipeline.policy import digest
@@ -98,19 +97,7 @@ def check_room(desk: Desk, dossier: Dossier) -> None:
 
 def test_result_statement(desk: Desk, dossier: Dossier, result: ReplayResult) -> Statement:
     """Return CI's statement about the replay, in in-toto's test-result form."""
-    passed = verdict(result.checks) == PASSED
-    predicate = {
-        "result": "PASSED" if passed else "FAILED",
-        "configuration": [
-            {"name": "sandbox-image", "digest": {"sha256": result.image}},
-            {"name": "policy", "digest": {"sha256": digest(desk.landed.policy_bytes)}},
-        ],
-        "passedTests": [check.name for check in result.checks if check.outcome == PASSED],
-        "failedTests": [check.name for check in result.checks if check.outcome != PASSED],
-        "x-agent-pipeline": to_plain(result),
-    }
-    schema.validate("test_result", predicate)
-    return Statement(SUBJECT, strict.sha256(dossier.manifest), replay_result.PREDICATE_TYPE, predicate)
+    return ReplayTest(result, digest(desk.landed.policy_bytes)).to_statement(strict.sha256(dossier.manifest))
 
 
 def summary_statement(

@@ -6,24 +6,23 @@ a yes. Only rejections count against, and only when a reviewer signed them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent_pipeline.attestation import statements
 from agent_pipeline.attestation.statements import Signed
-from agent_pipeline.documents import approval, replay_result, schema, summary
+from agent_pipeline.documents import approval, replay_result, summary
 from agent_pipeline.documents.approval import Approval
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.root import Person
-from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import Summary
+from agent_pipeline.documents.test_result import ReplayTest
 from agent_pipeline.documents.verification import PASSED, verdict
 from agent_pipeline.errors import RejectedError
+from agent_pipeline.frozen import frozen
 from agent_pipeline.verify.case import PROVENANCE, Case
 from agent_pipeline.verify.inputs import LandingInputs
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """A document that holds, who signed it, and the SHA-256 of its envelope."""
 
@@ -31,29 +30,29 @@ class Held:
     envelope: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldTest(Held):
     """A replay's result, and the digest of the policy that it was run under."""
 
     result: ReplayResult
-    policy: str | None
+    policy: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldSummary(Held):
     """A summary of CI's verification."""
 
     summary: Summary
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldApproval(Held):
     """A reviewer's decision."""
 
     approval: Approval
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evidence:
     """What holds beside one proposal: signed in the right role where the log has it, about this manifest.
 
@@ -161,7 +160,8 @@ def _held(signed: Signed) -> Held | None:
     match signed.statement.predicate_type:
         case replay_result.PREDICATE_TYPE:
             statements.require_role(signed.person, "ci")
-            return HeldTest(signed.person, signed.envelope, *_test_result(signed.statement))
+            test = ReplayTest.from_statement(signed.statement)
+            return HeldTest(signed.person, signed.envelope, test.result, test.policy)
         case summary.PREDICATE_TYPE:
             statements.require_role(signed.person, "ci")
             said = Summary.from_statement(signed.statement)
@@ -173,20 +173,3 @@ def _held(signed: Signed) -> Held | None:
             return HeldApproval(signed.person, signed.envelope, review) if own else None
         case _:
             return None
-
-
-def _test_result(statement: Statement) -> tuple[ReplayResult, str | None]:
-    """Return our replay result out of in-toto's form, which must say the same, and the policy it was run under."""
-    schema.validate("test_result", statement.predicate)
-    predicate = statement.predicate
-    result = ReplayResult.from_dict(predicate["x-agent-pipeline"])
-    configuration = {item["name"]: item["digest"].get("sha256") for item in predicate["configuration"]}
-    passed = sorted(check.name for check in result.checks if check.outcome == PASSED)
-    said = "PASSED" if verdict(result.checks) == PASSED else "FAILED"
-    if (
-        sorted(predicate["passedTests"]) != passed
-        or predicate["result"] != said
-        or configuration.get("sandbox-image") != result.image
-    ):
-        raise RejectedError("the test result contradicts itself")
-    return result, configuration.get("policy")

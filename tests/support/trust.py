@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support import logs
 
 from agent_pipeline.attestation import drafts, dsse, keys, sshsig
-from agent_pipeline.documents import moments, replay_result, strict, transcript
+from agent_pipeline.documents import moments, strict, transcript
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.approval import APPROVED, Approval
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.proposal import Change, Proposal
@@ -32,7 +31,8 @@ from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
 from agent_pipeline.documents.root import Former, Key, Person, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.documents.summary import VERIFIER_ID, Summary
-from agent_pipeline.documents.verification import PASSED, Check, verdict
+from agent_pipeline.documents.test_result import ReplayTest
+from agent_pipeline.documents.verification import PASSED, Check
 from agent_pipeline.verify.inputs import Inputs, LandingInputs, TreeFacts
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -394,18 +394,8 @@ class Maker:
     @once
     def test_result(self) -> bytes:
         result = self.result()
-        predicate = {
-            "result": "PASSED" if verdict(result.checks) == PASSED else "FAILED",
-            "configuration": [
-                {"name": "sandbox-image", "digest": {"sha256": result.image}},
-                {"name": "policy", "digest": {"sha256": strict.sha256(self.policy)}},
-            ],
-            "passedTests": [check.name for check in result.checks if check.outcome == PASSED],
-            "failedTests": [check.name for check in result.checks if check.outcome != PASSED],
-            "x-agent-pipeline": to_plain(result),
-        }
-        statement = Statement("proposal.json", self.proposal().digest(), replay_result.PREDICATE_TYPE, predicate)
-        return sign(statement, self.ci)
+        test = ReplayTest(result, strict.sha256(self.policy))
+        return sign(test.to_statement(self.proposal().digest()), self.ci)
 
     @once
     def summary(self) -> bytes:
