@@ -9,8 +9,7 @@ from agent_pipeline.audit import leases
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
-from agent_pipeline.documents.closure import PREDICATE_TYPE, Closure
-from agent_pipeline.documents.statement import Statement
+from agent_pipeline.documents.closure import Closure
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import closure_path, read_request
@@ -78,8 +77,7 @@ def close(out: Output, name: str, *, push: bool) -> None:
             f"{record.id} was asked for by {request.requester}", hint=f"ask {request.requester} or a merger to close it"
         )
     closure = Closure(1, record.id, hand.person, clock.rfc3339(clock.now()), "closed by request")
-    statement = Statement("closure", closure.digest(), PREDICATE_TYPE, closure.to_dict())
-    envelope = hand.signer.statement(statement).to_json()
+    envelope = hand.signer.statement(closure.to_statement()).to_json()
     commit = records.extend(desk.clone, record, record.id, {closure_path(envelope): envelope})
     update = RefUpdate(records.REQUESTS + record.id, record.tip, commit)
     records.publish(desk.clone, [update], remote=desk.remote)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import datetime
 
 from agent_pipeline import clock
 from agent_pipeline.attestation import dsse, keys
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.offer import PREDICATE_TYPE, Offer
+from agent_pipeline.documents.offer import PREDICATE_TYPE, VERSION, Offer
 from agent_pipeline.documents.root import Key
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import SignatureError, UsageError
@@ -27,21 +28,35 @@ def person_name(text: str) -> str:
     return name
 
 
-def make(signer: Signer, name: str, now: datetime) -> bytes:
-    """Return the envelope that offers the signer's public key under `name`."""
-    offer = Offer(1, name, keys.openssh_from_key(signer.public()), clock.rfc3339(now))
-    return signer.statement(Statement(f"offer-{name}", offer.digest(), PREDICATE_TYPE, offer.to_dict())).to_json()
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A key that somebody offers, and to which repository, in his words."""
+
+    key: Key
+    repository: str
 
 
-def read(data: bytes, name: str) -> Key:
-    """Return the key that `name` offers. Raises `SignatureError` when the offer is not signed with it."""
+def make(signer: Signer, name: str, repository: str, now: datetime) -> bytes:
+    """Return the envelope that offers the signer's public key under `name` to `repository`."""
+    offer = Offer(VERSION, repository, name, keys.openssh_from_key(signer.public()), clock.rfc3339(now))
+    return signer.statement(offer.to_statement()).to_json()
+
+
+def read(data: bytes, name: str) -> Offered:
+    """Return what `name` offers. Raises `SignatureError` when the offer is not signed with the key, `SchemaError`.
+
+    Whether it is for the repository that it was found in is the caller's question.
+    """
     envelope = Envelope.from_json(data)
     statement = Statement.from_json(envelope.payload)
     if statement.predicate_type != PREDICATE_TYPE:
-        raise SignatureError(f"this is no offer of a key but {statement.predicate_type[:80]}")
-    offer = Offer.from_dict(statement.predicate)
+        raise SignatureError(
+            f"this is no offer of a key but {statement.predicate_type[:80]}",
+            hint=f"{name} runs `agent-pipeline join` again, with the version that is in use here",
+        )
+    offer = Offer.from_statement(statement)
     key = keys.key_from_openssh(offer.key, name)
     dsse.check(envelope, key, PAYLOAD_TYPE)
     if offer.name != name:
         raise SignatureError(f"the offer under the name {name} was made by {offer.name}")
-    return key
+    return Offered(key, offer.repository)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from agent_pipeline.attestation import statements
 from agent_pipeline.attestation.log_entries import stopped_by
 from agent_pipeline.documents import closure
+from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.request import Request
 from agent_pipeline.documents.root import TrustRoot
@@ -77,7 +78,7 @@ def holding_closures(closures: Iterable[bytes], request: Request, root: TrustRoo
     for data in closures:
         try:
             signed = statements.read(data, root, closure.PREDICATE_TYPE, "requester", "merger")
-            said = closure.Closure.from_dict(signed.statement.predicate)
+            said = Closure.from_statement(signed.statement)
         except RejectedError:
             continue
         may = signed.person.name == request.requester or "merger" in signed.person.roles

@@ -9,18 +9,18 @@ from typing import Any, Final
 
 from fuzz.target import Target, golden
 from support import logs
-from support.trust import NOW, POLICY, Maker, public, root_of, seal, seal_root
+from support.trust import NOW, POLICY, REPOSITORY, Maker, public, root_of, seal, seal_root
 
 from agent_pipeline import policy
 from agent_pipeline.attestation import keys, log_entries, sshsig, state_map, statements, trust
-from agent_pipeline.documents import bundle, git_object, strict, transcript
+from agent_pipeline.documents import bundle, git_object, moments, strict, transcript
 from agent_pipeline.documents.anchor import Pins
 from agent_pipeline.documents.bundle import BundleManifest
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.documents.log_proof import LogProof
-from agent_pipeline.documents.offer import Offer
+from agent_pipeline.documents.offer import VERSION, Offer
 from agent_pipeline.documents.paths import check, collision_key, visible
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.replay_result import ReplayResult
@@ -31,6 +31,7 @@ from agent_pipeline.documents.submission import Submission
 from agent_pipeline.documents.verification import PASSED, Verification
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.policy import rules
+from agent_pipeline.signing import offers
 from agent_pipeline.verify import decide, verify
 from agent_pipeline.verify.log import check_proof
 
@@ -38,6 +39,8 @@ MAKER: Final = Maker()
 GOOD: Final = MAKER.inputs()
 LANDING: Final = MAKER.landing()
 ACCEPTED: Final = verify(GOOD)
+CLOSED: Final = Closure(1, GOOD.request, "ada", moments.write(NOW), "not needed any more")
+OFFERED: Final = Offer(VERSION, REPOSITORY, "rosa", keys.openssh_from_key(public("rosa")), moments.write(NOW))
 JSON_WORDS: Final = (
     b'"',
     b"{}",
@@ -90,6 +93,12 @@ def _signed_by_all(data: bytes) -> None:
     given = tuple(seal(PAYLOAD_TYPE, canonical(data), who) for who in ("robot", "rita"))
     Verification.from_json(decide(replace(LANDING, attestations=(*LANDING.attestations, *given))).to_json())
     verify(replace(GOOD, closures=(seal(PAYLOAD_TYPE, canonical(data), "ada"),)))
+
+
+def _offer(data: bytes) -> None:
+    """Signed with the key that the offer in the seeds is about."""
+    found = offers.read(seal(PAYLOAD_TYPE, canonical(data), "rosa"), "rosa")
+    assert found.key.keyid == public("rosa").keyid
 
 
 def _root(data: bytes) -> None:
@@ -250,7 +259,13 @@ TARGETS: Final = (
     Target("envelope", _envelope, lambda: golden("request.dsse.json", "provenance.dsse.json"), JSON_WORDS),
     Target("provenance", _provenance, lambda: [payload(GOOD.provenance_envelope)], JSON_WORDS),
     Target("request", _request, lambda: [payload(GOOD.request_envelope)], JSON_WORDS),
-    Target("attestation", _signed_by_all, lambda: [payload(one) for one in LANDING.attestations], JSON_WORDS),
+    Target(
+        "attestation",
+        _signed_by_all,
+        lambda: [*(payload(one) for one in LANDING.attestations), CLOSED.to_statement().to_json()],
+        JSON_WORDS,
+    ),
+    Target("offer", _offer, lambda: [OFFERED.to_statement().to_json()], JSON_WORDS),
     Target("root", _root, lambda: [TWO.to_json(), MAKER.root.to_json()], JSON_WORDS),
     Target("next-root", _next_root, lambda: [NEXT.to_json()], JSON_WORDS),
     Target(
@@ -281,5 +296,10 @@ TARGETS: Final = (
     ),
     Target("path", _paths, lambda: [b"src/app.py", "a/\u00fc/\u202e".encode(), b".git", b"GIT~1"]),
     Target("patterns", _patterns, lambda: [b"src/**\n!x", b"[a-z]*/**/b"], (b"**", b"[", b"]", b"\\", b"*a*a*a")),
-    Target("small", _small, lambda: [ACCEPTED.to_json(), MAKER.result().to_json(), GOOD.images.to_json()], JSON_WORDS),
+    Target(
+        "small",
+        _small,
+        lambda: [one.to_json() for one in (ACCEPTED, MAKER.result(), GOOD.images, CLOSED, OFFERED)],
+        JSON_WORDS,
+    ),
 )

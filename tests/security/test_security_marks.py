@@ -12,7 +12,6 @@ from support.people import Person
 from support.teams import LOG, MAIN, REQUESTS, Team
 
 from agent_pipeline.documents import levels
-from agent_pipeline.documents.closure import PREDICATE_TYPE as CLOSURE
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.provenance import PREDICATE_TYPE as PROVENANCE
 from agent_pipeline.documents.replay_result import ReplayResult
@@ -148,7 +147,7 @@ def test_a_manifest_that_was_exchanged_is_neither_shown_as_staged_nor_approved(a
 def test_a_closure_counts_when_who_asked_signed_it_and_then_for_good(at: At) -> None:
     team = at("proposed")
     closure = Closure(1, team.id, "alice", "2026-01-01T00:00:00Z", "closed by request")
-    statement = Statement("closure", closure.digest(), CLOSURE, closure.to_dict())
+    statement = closure.to_statement()
     generate(team.top / "stranger", "stranger")
     for number, hand in enumerate((Signer(str(team.top / "stranger")), signer(team.rosa))):
         team.mallory.add(REQUESTS + team.id, {f"closure.{number}.dsse.json": hand.statement(statement).to_json()})

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from support.trust import BASE, NOW, REPOSITORY, TEAM, Maker, private, public, root_of
 
 from agent_pipeline.attestation import dsse, keys
-from agent_pipeline.documents import closure, levels, moments, offer
+from agent_pipeline.documents import levels, moments, offer
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.offer import Offer
@@ -69,7 +69,7 @@ def statements() -> dict[str, bytes]:
     """The canonical bytes of one statement of every kind, by kind; of the provenance one for each engine."""
     maker = Maker()
     closed = Closure(1, maker.request().id, "ada", moments.write(NOW), "not needed any more")
-    offered = Offer(1, "rosa", keys.openssh_from_key(public("rosa")), moments.write(NOW))
+    offered = Offer(offer.VERSION, REPOSITORY, "rosa", keys.openssh_from_key(public("rosa")), moments.write(NOW))
     found = {
         "request": _inside(maker.request_envelope()),
         "test-result": _inside(maker.test_result()),
@@ -77,9 +77,9 @@ def statements() -> dict[str, bytes]:
         "merge": _merge(maker),
         "approval": _inside(maker.approval("rita")),
         "rejection": _inside(maker.approval("rita", "rejected", reason="it is \u00fcberfl\u00fcssig \U0001f600")),
-        "closure": Statement("closure", closed.digest(), closure.PREDICATE_TYPE, closed.to_dict()),
+        "closure": closed.to_statement(),
         "log-entry": _inside(maker.entry((), "admitted", [maker.summary()])),
-        "offer": Statement("offer-rosa", offered.digest(), offer.PREDICATE_TYPE, offered.to_dict()),
+        "offer": offered.to_statement(),
     }
     found |= {f"provenance-{engine}": Maker(engine=engine).statement() for engine in ("claude", "command", "recorded")}
     return {name: statement.to_json() for name, statement in found.items()}

@@ -10,8 +10,10 @@ from agent_pipeline.attestation import keys
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.cli.trust.asking import ask
-from agent_pipeline.errors import RejectedError
-from agent_pipeline.repository import records, remotes
+from agent_pipeline.config import Config
+from agent_pipeline.errors import RejectedError, UsageError
+from agent_pipeline.repository import anchor as anchors
+from agent_pipeline.repository import landed, records, remotes
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.records import Record
 from agent_pipeline.repository.refs import RefUpdate
@@ -39,10 +41,20 @@ def join(out: Output, *, push: bool) -> None:
     out.talk(f"{'roles':<12} none by this: somebody with the role root gives them")
     out.talk(f"{'goes to':<12} {ref} in {where}")
     ask(out, "Offer it?", "nobody compared that: whoever adds you has to hear the fingerprint from you by another way")
-    commit = records.extend(clone, None, name, {offers.FILE: offers.make(signer, name, clock.now())})
+    offer = offers.make(signer, name, _repository(clone, config), clock.now())
+    commit = records.extend(clone, None, name, {offers.FILE: offer})
     records.publish(clone, [RefUpdate(ref, before, commit)], remote=remote if push else None)
     document = {"name": name, "keyid": key.keyid, "fingerprint": fingerprint, "ref": ref}
     out.finish(document, lambda: _told(name, fingerprint))
+
+
+def _repository(clone: Clone, config: Config) -> str:
+    """Return what the offer is for: the trust root's name where one is pinned, the clone's own address before that."""
+    remote = clone.remote()
+    try:
+        return landed.load(clone, remote, anchors.find(clone, remote, config), None).root.repository
+    except UsageError:  # nothing is pinned or set up: whoever adds the key compares the address
+        return anchors.url_of(clone, remote)
 
 
 def _offered(clone: Clone, name: str, tip: str | None) -> str:
@@ -51,7 +63,7 @@ def _offered(clone: Clone, name: str, tip: str | None) -> str:
         return "(none)"
     try:
         data = Record(name, tip, clone).read(offers.FILE)
-        return keys.fingerprint(offers.read(data, name)) if data is not None else "(no offer)"
+        return keys.fingerprint(offers.read(data, name).key) if data is not None else "(no offer)"
     except RejectedError:  # anybody who may push can put something there
         return "(no offer)"
 

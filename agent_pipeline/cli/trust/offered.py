@@ -11,13 +11,26 @@ from agent_pipeline.repository import records, remotes
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.signing import offers
+from agent_pipeline.verify import repositories
 
 
 def offered(desk: Desk, name: str) -> Key | None:
-    """Return the key that `name` offers, None when there is no offer. Raises `SignatureError` for a forged one."""
+    """Return the key that `name` offers here, None when there is no offer.
+
+    Raises `SignatureError` for a forged one, and for one that was made for another repository.
+    """
     tip = desk.clone.ref(remotes.tracking(desk.remote, records.OFFERS + name))
     data = Record(name, tip, desk.clone).read(offers.FILE) if tip is not None else None
-    return offers.read(data, name) if data is not None else None
+    if data is None:
+        return None
+    found, here = offers.read(data, name), desk.landed.root.repository
+    if not repositories.same(found.repository, here):
+        raise SignatureError(
+            f"{name} offers a key to another repository: {repositories.shown(found.repository)!r}, not "
+            f"{repositories.shown(here)!r}",
+            hint=f"{name} runs `agent-pipeline trust pin` and `agent-pipeline join` in a clone of this one",
+        )
+    return found.key
 
 
 def compared(out: Output, name: str, key: Key, fingerprint: str | None) -> Key:

@@ -18,12 +18,12 @@ from support.logs import prove, standing
 from support.trust import NOW, Maker, root_of, seal, seal_root, sign
 
 from agent_pipeline.attestation import statements, trust
-from agent_pipeline.documents import closure, moments, strict
+from agent_pipeline.documents import moments, strict
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
 from agent_pipeline.documents.root import first_digest
-from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
+from agent_pipeline.documents.statement import PAYLOAD_TYPE
 from agent_pipeline.documents.verification import PASSED
 from agent_pipeline.errors import AgentPipelineError, SignatureError
 from agent_pipeline.verify import decide, verify
@@ -110,7 +110,7 @@ ENTRY = MAKER.admission()
 NEXT = MAKER.entry([ENTRY], "approved")
 TEST, SUMMARY, APPROVAL = LANDING.attestations[1:4]
 CLOSURE_SAID = Closure(1, GOOD.request, "ada", moments.write(NOW), "changed my mind")
-CLOSURE = sign(Statement("closure.json", CLOSURE_SAID.digest(), closure.PREDICATE_TYPE, CLOSURE_SAID.to_dict()), "ada")
+CLOSURE = sign(CLOSURE_SAID.to_statement(), "ada")
 ROOT = root_of({"ada": ("root",), "bob": ("root",), "robot": ("ci",)}, threshold=1)
 AGENT = "predicate/buildDefinition/internalParameters"
 DETAILS = "predicate/runDetails"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.keyrings import P256, written
-from support.trust import private, public
+from support.trust import REPOSITORY, private, public
 
 from agent_pipeline.attestation import keys
 from agent_pipeline.documents import strict
@@ -21,6 +21,7 @@ from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.errors import AgentPipelineError, SignatureError
 from agent_pipeline.signing import offers
 from agent_pipeline.signing.client import Signer
+from agent_pipeline.signing.offers import Offered
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -28,7 +29,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = written(tmp_path_factory.mktemp("offer") / "ada", private("ada"))
-    return offers.make(Signer(str(path)), "ada", NOW)
+    return offers.make(Signer(str(path)), "ada", REPOSITORY, NOW)
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -37,9 +38,9 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def test_an_offer_is_read_with_both_schemes(made: bytes, tmp_path: Path) -> None:
-    assert offers.read(made, "ada") == replace(public("ada"), owner="ada")
-    other = offers.make(Signer(str(written(tmp_path / "key", P256))), "rosa", NOW)
-    assert offers.read(other, "rosa").scheme == keys.P256
+    assert offers.read(made, "ada") == Offered(replace(public("ada"), owner="ada"), REPOSITORY)
+    other = offers.make(Signer(str(written(tmp_path / "key", P256))), "rosa", REPOSITORY, NOW)
+    assert offers.read(other, "rosa").key.scheme == keys.P256
 
 
 def test_an_offer_under_another_name_is_refused(made: bytes) -> None:
@@ -80,5 +81,5 @@ def test_one_changed_byte_is_our_own_error(made: bytes, at: int, change: int) ->
         found = offers.read(bytes(data), "ada")
     except AgentPipelineError:
         return
-    assert found.keyid == public("ada").keyid  # white space between members, and nothing else, may differ
+    assert found.key.keyid == public("ada").keyid  # white space between members, and nothing else, may differ
     assert strict.parse(bytes(data), what="it") == strict.parse(made, what="it")

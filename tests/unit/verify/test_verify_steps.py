@@ -21,13 +21,13 @@ from support.trust import (
     sign,
 )
 
-from agent_pipeline.documents import closure, moments, strict
+from agent_pipeline.documents import moments, strict
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.documents.provenance import Prompt
 from agent_pipeline.documents.request import EngineChoice, Limits
-from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
+from agent_pipeline.documents.statement import PAYLOAD_TYPE
 from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED, UNKNOWN, Verification
 from agent_pipeline.verify import verify
 from agent_pipeline.verify.inputs import Inputs
@@ -562,8 +562,7 @@ def test_ci_without_the_role_merger_cannot_say_that_something_was_merged() -> No
 
 def closing(by: str, signer: str, request: str | None = None) -> Inputs:
     said = Closure(1, request or GOOD.request, by, moments.write(NOW), "changed my mind")
-    statement = Statement("closure.json", said.digest(), closure.PREDICATE_TYPE, said.to_dict())
-    return replace(GOOD, closures=(b"junk", sign(statement, signer)))
+    return replace(GOOD, closures=(b"junk", sign(said.to_statement(), signer)))
 
 
 def test_who_asked_may_take_it_back() -> None:
