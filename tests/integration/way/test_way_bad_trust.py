@@ -46,8 +46,11 @@ def test_a_key_that_the_trust_root_does_not_know(desk: Desk) -> None:
 def test_a_key_file_that_others_can_read(desk: Desk, mode: int) -> None:
     key_of(desk).chmod(mode)
     before = desk.refs()
-    for argv in (request_line("pass"), ("keys", "list"), ("join",)):
+    for argv in (request_line("pass"), ("join",)):
         refused(desk.run(*argv), 2, str(key_of(desk)), f"{mode:04o}", "chmod 600")
+    (listed,) = desk.run("keys", "list").document["unusable"]
+    assert (listed["path"], f"{mode:04o}" in listed["reason"]) == (str(key_of(desk)), True)
+    assert "chmod 600" in listed["hint"]
     assert desk.refs() == before
 
 
