@@ -40,7 +40,8 @@ def add(
 ) -> TrustRoot:
     """Return the next version, in which the person `name` has `key` and `roles` beside what he had.
 
-    Raises `UsageError` when that changes nothing, names an unknown role, takes another person's key, or one revoked.
+    Raises `UsageError` when that changes nothing, names an unknown role, takes another person's key, or one revoked,
+    `SignatureError` for a bot that would review or be root.
     """
     check_roles(roles)
     before = root.person(name) or Person(name, (), (), bot)
@@ -50,6 +51,11 @@ def add(
     after = Person(
         name, tuple(keyids), tuple(role for role in ROLES if role in {*before.roles, *roles}), before.bot or bot
     )
+    if after.bot and {trust.ROOT, trust.REVIEWER} & set(after.roles):
+        raise SignatureError(
+            f"{name} is a bot: a bot does not review, and is never root",
+            hint="give that role to a person; --bot is for a machine that nobody answers for",
+        )
     if not after.keys:
         raise UsageError(f"{name} has no key yet", hint="`agent-pipeline join` offers one; then add it")
     if after == before:

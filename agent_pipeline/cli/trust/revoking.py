@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,9 +16,16 @@ from agent_pipeline.cli.output import Output
 from agent_pipeline.cli.trust.carrying_out import LIFE, Change, carry_out
 from agent_pipeline.cli.trust.naming import find_key
 from agent_pipeline.documents.root import Key
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review import signed_by
+
+# What becomes of a proposal whose state rests on entries that are void then.
+_BECOMES: Final = {
+    "proposed": "open again then: what CI or a reviewer had put into the log is void, and CI's next run judges it anew",
+    "staged": "open again then: what ended it is void, and it waits to be approved and merged",
+}
 
 
 @command("agent-pipeline trust revoke SHA256:... --since 17 --dry-run", network=True)
@@ -45,7 +52,7 @@ def revoke(
     size = log.next_index
     if since is not None and since > size:
         raise UsageError(
-            f"the log has {size} entries: nothing has the index {since} yet",
+            f"the log has {counted(size, 'entry', 'entries')}: nothing has the index {since} yet",
             hint="leave --since out to void only what comes from now on",
         )
     first = size if since is None else since
@@ -66,7 +73,7 @@ def revoke(
 
 def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
     """Return what the key signed, in the records and in the log, and what of it would be void."""
-    touched = signed_by.touched(desk, key, log)
+    looked = signed_by.touched(desk, key, log, since)
     return {
         "proposals": [
             {
@@ -77,9 +84,11 @@ def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
                     for mark in row.marks
                 ],
                 "command": row.command,
+                "becomes": row.becomes,
             }
-            for row in touched
+            for row in looked.touched
         ],
+        "unread": [{"name": name, "why": why} for name, why in looked.unread],
         "entries": [
             {"index": row.index, "event": row.event, "request": row.request, "void": row.index >= since}
             for row in signed_by.entries_by(log, key)
@@ -89,12 +98,22 @@ def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
 
 def _tell(out: Output, signed: dict[str, Any], since: int) -> None:
     """Say it for a person: one line for each proposal, and the command that takes it back."""
-    out.talk(f"signed by this key ({len(signed['proposals'])} proposals, {len(signed['entries'])} entries of the log):")
+    proposals = counted(len(signed["proposals"]), "proposal")
+    entries = counted(len(signed["entries"]), "entry", "entries")
+    out.talk(f"signed by this key ({proposals}, {entries} of the log):")
     for row in signed["proposals"]:
         marks = [f"{mark['what']} ({_place(mark)})" for mark in row["signed"]]
         out.talk(f"  {row['name']}  {row['state']}: {', '.join(marks)}")
+        if row["becomes"]:
+            out.talk(f"      {_BECOMES.get(row['becomes'], 'it is {} then').format(row['becomes'])}")
         if row["command"]:
             out.talk(f"      to take it back: {row['command']}")
+    if signed["unread"]:
+        out.talk(
+            f"not looked through ({len(signed['unread'])}): whether this key signed any of it nobody here can tell"
+        )
+    for row in signed["unread"]:
+        out.talk(f"  {row['name']}: {row['why']}")
     for entry in signed["entries"]:
         about = f" of {entry['request']}" if entry["request"] else ""
         out.talk(f"  entry {entry['index']}: {entry['event']}{about}{', void from now on' if entry['void'] else ''}")

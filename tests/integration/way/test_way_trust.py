@@ -158,6 +158,74 @@ def test_join_shows_what_goes_where_before_it_goes(at: Callable[[str], Team]) ->
     assert "(no offer) -> " in eve.run("join").err
 
 
+def test_pin_shows_whom_it_trusts_before_it_pins(at: Callable[[str], Team]) -> None:
+    team = at("ready")
+    root = shown(team.rosa)["root"]
+    (alice_key,) = next(person["keys"] for person in shown(team.rosa)["people"] if person["name"] == "alice")
+    pins = team.rosa.home / "config" / "agent-pipeline" / "pins.json"
+    pins.unlink()
+    code, screen = at_a_terminal(team.rosa, "trust", "pin", answers={"Pin it?": "n"})
+    assert (code, pins.exists()) == (130, False), screen
+    before_the_question = screen.partition("Pin it?")[0]
+    for word in (root, "version 1, of ", "alice ", "root, requester", alice_key, "it has come to version 3"):
+        assert word in before_the_question
+    code, screen = at_a_terminal(team.rosa, "trust", "pin", answers={"Pin it?": "y"})
+    assert (code, pins.exists()) == (0, True), screen
+    assert "nobody compared" not in screen
+
+    # A script that gives no digest goes on, and is told that nobody compared it; one that does has compared.
+    pins.unlink()
+    blind = team.rosa.run("trust", "pin", "--json")
+    assert (blind.code, blind.document["root"]) == (0, root)
+    assert [person["keys"] for person in blind.document["people"]] == [[alice_key]]
+    assert "note: nobody compared that" in blind.err
+    assert alice_key in blind.err
+    given = team.rosa.run("trust", "pin", root)
+    assert (given.code, "nobody compared" in given.err, alice_key in given.err) == (0, False, True)
+
+
+def test_a_digest_that_is_not_here_is_set_against_what_is(at: Callable[[str], Team]) -> None:
+    team, other = at("ready"), "sha256:" + "0" * 64
+    root = shown(team.rosa)["root"]
+    pins = team.rosa.home / "config" / "agent-pipeline" / "pins.json"
+    before = pins.read_bytes()
+    for known in (f"{root} is pinned", f"what stands here is {root}"):
+        done = team.rosa.run("trust", "pin", other, "--json")
+        refused(done, 2, f"you compared {other}", known, "another repository, or somebody rewrote")
+        assert "init" not in done.out
+    assert pins.read_bytes() == before
+    pins.write_bytes(before.replace(root.removeprefix("sha256:").encode(), b"0" * 64))
+    refused(
+        team.rosa.run("trust", "pin", "--json"), 1, f"pinned to {other}", f"now offers {root}", "another repository"
+    )
+    replaced = team.rosa.run("trust", "pin", root)
+    assert replaced.code == 0, str(replaced)
+    assert f"in place of {other}" in replaced.err
+
+
+def test_what_a_bot_cannot_do_is_said(at: Callable[[str], Team]) -> None:
+    team = at("ready")
+    eve = Person("eve", team.top / "eve" / "home", team.top / "eve" / "clone")
+    eve.git("clone", "-q", str(team.bare), str(eve.clone), cwd=eve.home)
+    fingerprint = eve.yes("join")["fingerprint"]
+    for role in ("reviewer", "root"):
+        done = team.alice.run(
+            "trust", "add", "eve", "--bot", "--role", role, "--fingerprint", fingerprint, "--dry-run", "--json"
+        )
+        refused(done, 1, "eve is a bot: a bot does not review, and is never root", "give that role to a person")
+        assert "find out who wrote it" not in done.err
+
+
+def test_one_is_not_counted_in_the_plural(at: Callable[[str], Team]) -> None:
+    team = at("staged")
+    keys = {person["name"]: person["keys"][0] for person in shown(team.alice)["people"]}
+    looked = team.alice.run("trust", "revoke", keys["ci"], "--dry-run")
+    assert "(1 proposal, 1 entry of the log)" in looked.err, str(looked)
+    none = team.alice.run("trust", "revoke", keys["rosa"], "--dry-run")
+    assert "(0 proposals, 0 entries of the log)" in none.err, str(none)
+    refused(team.alice.run("trust", "revoke", keys["ci"], "--since", "9", "--json"), 2, "the log has 1 entry:")
+
+
 def test_a_branch_that_takes_no_push_gets_a_pull_request(at: Callable[[str], Team]) -> None:
     team = at("ready")
     hook = team.bare / "hooks" / "pre-receive"
