@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import agent_cases
 from support.gitrepos import Project, make_project
 
 from agent_pipeline import process
 from agent_pipeline.config import Config
+from agent_pipeline.documents.submission import Submission
+from agent_pipeline.errors import CheckError
 from agent_pipeline.sandbox.contract import UID, Bounds, Engine, Image, Spec
 from agent_pipeline.sandbox.images import unpack
 from agent_pipeline.workspace import create, harvest
+from agent_pipeline.workspace.proposing import changed_paths, collect, propose
 
 pytestmark = pytest.mark.containers
 
@@ -147,3 +152,39 @@ def test_without_privileges_the_overlay_lies_in_a_namespace(
     assert said["withheld"] == ["secret/key"]
     assert list((cache / "runs").iterdir()) == []
     assert len([path for path in (cache / "lowers").iterdir() if not path.name.startswith(".")]) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts an overlay that the Docker engine sees")
+def test_what_comes_after_the_claim_is_noticed(engine: Engine, image: Image, project: Project, folder: Path) -> None:
+    """The claim is compared while the sandbox lives; the manifest is made of the files of the dead one, and decides.
+
+    Nothing of the workload outlives its command. Were something to, as whoever writes from outside here, then what it
+    does after the claim is either in the manifest and missing in the claim, which is refused, or in both.
+    """
+    clone, policy = project.clone, agent_cases.policy()
+    allowed = replace(policy, paths=replace(policy.paths, write=replace(policy.paths.write, allow=("*",))))
+    request = agent_cases.request(base=project.git("rev-parse", "HEAD"))
+    late = "(trap '' HUP TERM; setsid sh -c 'sleep 2; echo late >late; echo late >kept') >/dev/null 2>&1 & exit 0"
+    with create(
+        clone, clone.tree(request.base), may_read=lambda _: True, scope="all", lowers=folder / "lowers",
+        parent=folder / "runs", disk_mb=16, uid=UID, reach=engine.reach,
+    ) as copy:  # fmt: skip
+        with engine.start(Spec(image, copy.path, Bounds(256, 64, "1", 16, 60), "test")) as sandbox:
+            assert sandbox.run(["sh", "-c", f"echo 2 >edited; {late}"], seconds=10).code == 0
+            claim = Submission("s", "r", changed_paths(collect(clone, copy, allowed)), ())
+            assert claim.files == ("edited",)
+            assert sandbox.run(["sleep", "3"], seconds=10).code == 0
+        dead = collect(clone, copy, allowed)
+        assert propose(clone, dead, allowed, request, 1, claim)[0].paths == ("edited",)
+
+        (copy.path / "edited").write_bytes(b"later\n")  # after the claim: what was claimed to change, changed again
+        proposal, carrier = propose(clone, collect(clone, copy, allowed), allowed, request, 1, claim)
+        assert clone.file(carrier, "edited") == b"later\n"
+        assert proposal.changes[0].object == project.blob(b"later\n")
+
+        (copy.path / "late").write_bytes(b"late\n")
+        with pytest.raises(CheckError, match="not what changed: changed without being declared: late"):
+            propose(clone, collect(clone, copy, allowed), allowed, request, 1, claim)
+        (copy.path / "edited").write_bytes(b"1\n")  # as in the base again
+        with pytest.raises(CheckError, match="declared without having changed: edited"):
+            propose(clone, collect(clone, copy, allowed), allowed, request, 1, claim)

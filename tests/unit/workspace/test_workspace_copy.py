@@ -17,7 +17,8 @@ from support.gitrepos import Project, make_project
 from agent_pipeline import process
 from agent_pipeline.errors import GitError, StorageError
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.workspace import Workspace, create
+from agent_pipeline.repository.trees import FILE, Put
+from agent_pipeline.workspace import Harvest, Workspace, create, harvest
 from agent_pipeline.workspace.copy import Reach
 from agent_pipeline.workspace.places import PREFIX
 
@@ -66,6 +67,10 @@ def let_others_in(folder: Path) -> None:
             one.chmod(0o755)
 
 
+# As Git LFS commits a file of 123,456 bytes.
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a" * 16 + b"\nsize 123456\n"
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     made = make_project(
@@ -76,10 +81,12 @@ def project(tmp_path: Path) -> Project:
             "crlf.txt": b"a\r\nb\r\n",
             "src/run.sh": b"#!/bin/sh\n",
             "secret/key.pem": b"k",
-            ".gitattributes": b"*.txt text eol=lf filter=evil\n",
+            "film.bin": POINTER,
+            ".gitattributes": b"*.txt text eol=lf filter=evil\n*.bin filter=lfs diff=lfs merge=lfs -text\n",
         },
     )
-    made.git("config", "filter.evil.smudge", f"touch {tmp_path}/ran; cat")
+    for name in ("evil", "lfs"):
+        made.git("config", f"filter.{name}.smudge", f"touch {tmp_path}/ran; cat")
     (made.folder / "link").symlink_to("src/run.sh")
     (made.folder / "out").symlink_to("/etc/passwd")
     (made.folder / "src/run.sh").chmod(0o755)
@@ -98,9 +105,10 @@ def test_everything_is_as_in_the_tree(project: Project, tmp_path: Path, reach: R
     with copy_of(project.clone, tree_of(project), tmp_path / "runs", reach=reach) as copy:
         found = {str(path.relative_to(copy.path)) for path in copy.path.rglob("*") if not path.is_dir()}
         assert found == {
-            "a.txt", "empty", "crlf.txt", "src/run.sh", "secret/key.pem", ".gitattributes", "link", "out"
+            "a.txt", "empty", "crlf.txt", "src/run.sh", "secret/key.pem", ".gitattributes", "link", "out", "film.bin"
         }  # fmt: skip
         assert (copy.path / "empty").read_bytes() == b""
+        assert (copy.path / "film.bin").read_bytes() == POINTER  # nobody is asked for what it points to
         assert (copy.path / "src/run.sh").stat().st_mode & 0o777 == 0o755
         assert (copy.path / "a.txt").stat().st_mode & 0o777 == 0o644
         assert os.readlink(copy.path / "out") == "/etc/passwd"  # noqa: PTH115
@@ -161,6 +169,41 @@ def test_withheld_paths_are_not_there(project: Project, tmp_path: Path, reach: R
     ) as copy:
         assert copy.withheld == ("secret/key.pem",)
         assert not (copy.path / "secret").exists()
+
+
+def test_a_pointer_to_a_large_file_is_a_file_like_any_other(project: Project, tmp_path: Path, reach: Reach) -> None:
+    other = POINTER.replace(b"4d7a", b"beef")
+    with copy_of(project.clone, tree_of(project), tmp_path / "runs", reach=reach) as copy:
+        assert harvest(project.clone, copy, ignore=[], max_bytes=1000, max_files=10) == Harvest({}, (), (), ())
+        (copy.path / "film.bin").write_bytes(other)
+        found = harvest(project.clone, copy, ignore=[], max_bytes=1000, max_files=10)
+        assert found == Harvest({"film.bin": Put(other, FILE)}, (), (), ())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_names_that_are_no_text_are_copied_and_cannot_be_proposed(
+    project: Project, tmp_path: Path, reach: Reach
+) -> None:
+    blob = project.blob(b"1")
+    inner = project.raw_tree(("100644", b"kept", blob), ("100644", b"na\xefve", blob))
+    tree = project.raw_tree(("40000", b"caf\xe9", inner), ("100644", b"gone\xff", blob), ("100644", b"plain", blob))
+
+    def reap(copy: Workspace) -> Harvest:
+        return harvest(project.clone, copy, ignore=[], max_bytes=1000, max_files=10)
+
+    with copy_of(project.clone, tree, tmp_path / "runs", reach=reach) as copy:
+        top = os.fsencode(copy.path)
+        assert sorted(os.listdir(top)) == [b"caf\xe9", b"gone\xff", b"plain"]  # noqa: PTH208
+        assert sorted(os.listdir(top + b"/caf\xe9")) == [b"kept", b"na\xefve"]  # noqa: PTH208
+        assert reap(copy) == Harvest({}, (), (), ())
+        (copy.path / os.fsdecode(b"caf\xe9/na\xefve")).write_bytes(b"2")
+        (copy.path / os.fsdecode(b"gone\xff")).unlink()
+        (copy.path / "plain").write_bytes(b"2")
+        found = reap(copy)
+    assert found.puts == {"plain": Put(b"2", FILE)}
+    assert found.deletes == ()
+    assert [path for path, _ in found.refused] == ["caf\\udce9/na\\udcefve", "gone\\udcff"]
+    assert all("UTF-8" in reason for _, reason in found.refused), found.refused
 
 
 def test_names_that_no_directory_holds_are_left_out(project: Project, tmp_path: Path, reach: Reach) -> None:
