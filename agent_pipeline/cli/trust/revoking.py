@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -20,12 +20,6 @@ from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review import signed_by
-
-# What becomes of a proposal whose state rests on entries that are void then.
-_BECOMES: Final = {
-    "proposed": "open again then: what CI or a reviewer had put into the log is void, and CI's next run judges it anew",
-    "staged": "open again then: what ended it is void, and it waits to be approved and merged",
-}
 
 
 @command("agent-pipeline trust revoke SHA256:... --since 17 --dry-run", network=True)
@@ -73,7 +67,7 @@ def revoke(
 
 def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
     """Return what the key signed, in the records and in the log, and what of it would be void."""
-    looked = signed_by.touched(desk, key, log, since)
+    touched = signed_by.touched(desk, key, log)
     return {
         "proposals": [
             {
@@ -84,11 +78,9 @@ def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
                     for mark in row.marks
                 ],
                 "command": row.command,
-                "becomes": row.becomes,
             }
-            for row in looked.touched
+            for row in touched
         ],
-        "unread": [{"name": name, "why": why} for name, why in looked.unread],
         "entries": [
             {"index": row.index, "event": row.event, "request": row.request, "void": row.index >= since}
             for row in signed_by.entries_by(log, key)
@@ -104,16 +96,8 @@ def _tell(out: Output, signed: dict[str, Any], since: int) -> None:
     for row in signed["proposals"]:
         marks = [f"{mark['what']} ({_place(mark)})" for mark in row["signed"]]
         out.talk(f"  {row['name']}  {row['state']}: {', '.join(marks)}")
-        if row["becomes"]:
-            out.talk(f"      {_BECOMES.get(row['becomes'], 'it is {} then').format(row['becomes'])}")
         if row["command"]:
             out.talk(f"      to take it back: {row['command']}")
-    if signed["unread"]:
-        out.talk(
-            f"not looked through ({len(signed['unread'])}): whether this key signed any of it nobody here can tell"
-        )
-    for row in signed["unread"]:
-        out.talk(f"  {row['name']}: {row['why']}")
     for entry in signed["entries"]:
         about = f" of {entry['request']}" if entry["request"] else ""
         out.talk(f"  entry {entry['index']}: {entry['event']}{about}{', void from now on' if entry['void'] else ''}")
