@@ -88,9 +88,13 @@ def runs(record: Record) -> tuple[int, ...]:
 def latest(record: Record) -> int | None:
     """Return the newest proposal's number that has a provenance, or None."""
     files = frozenset(record.files())
+    return max((number for number in _vouched(files) if f"{number}/proposal.json" in files), default=None)
+
+
+def _vouched(files: frozenset[str]) -> set[int]:
+    """Return the numbers that have a provenance among these paths of a record."""
     found = (re.fullmatch(rf"([1-9][0-9]{{0,5}})/attestations/{PROVENANCE}\.[^/]+\.dsse\.json", path) for path in files)
-    numbers = {match[1] for match in found if match is not None}
-    return max((int(number) for number in numbers if f"{number}/proposal.json" in files), default=None)
+    return {int(match[1]) for match in found if match is not None}
 
 
 def statement_of(record: Record, number: int) -> str | None:
@@ -102,14 +106,29 @@ def statement_of(record: Record, number: int) -> str | None:
         return None
 
 
+def without_manifest(record: Record) -> int | None:
+    """Return the newest proposal's number that has a provenance and no manifest: somebody took it out. Else None."""
+    files = frozenset(record.files())
+    return max((number for number in _vouched(files) if f"{number}/proposal.json" not in files), default=None)
+
+
+def lost(record: Record, path: str) -> SchemaError:
+    """Return the error about a document that was in the record once."""
+    return SchemaError(
+        f"the record of {record.id} lacks {path}: records only grow, so somebody took it out",
+        hint="fetch again (without --no-push), or restore the ref from another clone; `agent-pipeline audit verify` "
+        "says what the log knows of it. What nobody has any more is asked for again: agent-pipeline request ...",
+    )
+
+
 def open_dossier(record: Record, number: int | None = None) -> Dossier:
-    """Read proposal `number` (the newest when None). Raises `UsageError` when there is none, `SchemaError`."""
+    """Read proposal `number` (the newest when None).
+
+    Raises `UsageError` when there is none, `SchemaError` when something of it is gone or has another form.
+    """
     number = number or latest(record)
     if number is None or number not in record.proposals():
-        raise UsageError(
-            f"{record.id} has no such proposal" if number else f"{record.id} has no proposal yet",
-            hint=f"`agent-pipeline show {record.id}` says what became of it",
-        )
+        raise _absent(record, number)
     attestations = record.attestations(number)
     provenances = [data for name, data in attestations.items() if name.startswith(f"{PROVENANCE}.")]
     if len(provenances) != 1:
@@ -133,9 +152,19 @@ def open_dossier(record: Record, number: int | None = None) -> Dossier:
     )
 
 
+def _absent(record: Record, number: int | None) -> UsageError | SchemaError:
+    if number is not None and number in _vouched(frozenset(record.files())):
+        return lost(record, f"{number}/proposal.json")
+    whole = ", ".join(f"{record.id}.{one}" for one in record.proposals())
+    hint = f"these are there: {whole}" if whole else f"`agent-pipeline show {record.id}` says what became of it"
+    return UsageError(f"{record.id} has no {'such proposal' if number else 'proposal yet'}", hint=hint)
+
+
 def _need(record: Record, path: str) -> bytes:
     data = record.read(path)
-    if data is None or len(data) > transcript.MAX_BYTES:
+    if data is None:
+        raise lost(record, path)
+    if len(data) > transcript.MAX_BYTES:
         raise SchemaError(f"the record of {record.id} has no usable {path}")
     return data
 

@@ -15,6 +15,7 @@ from agent_pipeline.audit import cord, high_water
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, UNKNOWN, Check, Verification
+from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk
@@ -27,13 +28,14 @@ from agent_pipeline.verify.landing import decide
 from agent_pipeline.verify.vouched import so_far, when_merged
 
 MERGES_LOOKED_AT = 1000
+WITHOUT_PROPOSAL = ("requested", "failed", "stopped")
 CI, HERE = "ci", "here"  # who saw a check
 # Landing steps that wait for somebody, rather than having gone wrong.
 WAITING = ("admitted", "staged", "proofs", "reviews", "persons", "rules landed", "trial", "target unmoved", "merger")
 
 
 def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
-    """Return the document that `show --json` prints."""
+    """Return the document that `show --json` prints. Raises `SchemaError` when a proposal's manifest is gone."""
     prefix, number = records.split_id(name)
     record = records.find(desk.clone, prefix, desk.remote)
     logged = about(desk, high_water.open_log(desk), record.id)
@@ -42,6 +44,10 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     stopped = stopped_by(logged.signed)
     document = _asked(record, state) | {"stopped": cord.said(stopped) if stopped is not None else None}
     number = number or state.number
+    if number is None and state.word in WITHOUT_PROPOSAL:
+        number = dossiers.without_manifest(record)
+    if state.word == "merged" and number == state.number and number not in record.proposals():
+        raise dossiers.lost(record, f"{number}/proposal.json")
     if number is None:
         return document | {"next": next_step(state.word, record.id, desk.landed.root, (), state.request.requester)}
     dossier = open_dossier(record, number)
