@@ -5,62 +5,48 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from agent_pipeline import clock, process
 from agent_pipeline import config as configuration
 from agent_pipeline.attestation import trust
-from agent_pipeline.cli import dependencies
+from agent_pipeline.cli import dependencies, sandboxes_found
 from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli.finding import Finding
 from agent_pipeline.cli.options import NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.config import Config
 from agent_pipeline.documents.images_lock import LockedImage
+from agent_pipeline.documents.policy import Policy
 from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.sandbox import host
-from agent_pipeline.sandbox.contract import UID, Engine
-from agent_pipeline.sandbox.engines import NAMES, engine
+from agent_pipeline.sandbox.contract import Image
 from agent_pipeline.sandbox.images import locks, recipe
 from agent_pipeline.sandbox.images.store import Store
 from agent_pipeline.signing import protection
 from agent_pipeline.signing.listing import in_force
 from agent_pipeline.signing.sources import FILE
-from agent_pipeline.workspace import offered
 
 BASE_IMAGE, PROJECT_IMAGE = "python", "project"
-_MEND = {
-    "bubblewrap": "run it in a delegated control group: `systemd-run --user --scope --property=Delegate=yes COMMAND`",
-    "docker": "use a kernel with the memory, pids and cpu controllers",
-}
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. `needed` findings decide the exit code."""
-
-    name: str
-    ok: bool
-    said: str
-    mend: str = ""
-    needed: bool = True
 
 
 @command("agent-pipeline doctor")
 def doctor(out: Output) -> int:
     """What works here and what does not, and how to mend it."""
     config = configuration.load()
+    repository, policy = _repository(config)
     findings = [
         _python(),
         _git(),
         _kernel(),
-        *_engines(config),
+        *sandboxes_found.engines(config, policy, _image(config)),
         _images(config),
         _keys(config),
         _model(config),
-        _repository(config),
+        repository,
     ]
     ok = all(finding.ok for finding in findings if finding.needed)
     document = {"ok": ok, "findings": [asdict(finding) for finding in findings]}
@@ -94,44 +80,22 @@ def _kernel() -> Finding:
     return Finding("kernel", ok=True, said="\n".join(host.describe()), needed=False)
 
 
-def _engines(config: Config) -> list[Finding]:
-    """Report both engines and what holds each bound; one engine is enough."""
-    found = [_engine(config, name) for name in NAMES]
-    if not any(finding.ok for finding in found):
-        hint = "install docker.io or bubblewrap, or run `make setup` as root"
-        found.append(Finding("sandbox", ok=False, said="no engine works: nothing untrusted can run here", mend=hint))
-    return found
+def _image(config: Config) -> Image | None:
+    """Return an image to try a sandbox with: the repository's own where it is here, else the base."""
+    store, own = Store(config), _own_image()
+    locked = [*([own] if own else []), *((BASE_IMAGE, lock) for lock in _base_locks(config) if lock is not None)]
+    return next((image for _, lock in locked if (image := store.get(lock.identity)) is not None), None)
 
 
-def _engine(config: Config, name: str) -> Finding:
-    box = engine(name, config)
-    why = box.available()
-    if why is not None:
-        return Finding(name, ok=False, said=why, needed=False)
-    disk, held = _disk(config, box)
-    missing = [*(bound for bound in box.unenforced() if bound != "disk"), *(() if held else ("disk",))]
-    said = f"this host cannot enforce: {', '.join(missing)}" if missing else "all bounds are enforced"
-    mend = _MEND.get(name, "") if set(missing) - {"disk"} else ""
-    return Finding(name, ok=True, said="\n".join((f"works; {said}", *box.explain(), disk)), mend=mend, needed=False)
-
-
-def _disk(config: Config, box: Engine) -> tuple[str, bool]:
-    """Return how the virtual copy is made for an engine, and whether its size is bounded: tried."""
-    try:
-        mode, bounded = offered(lowers=config.lowers, parent=config.runs, uid=UID, reach=box.reach)
-    except AgentPipelineError as error:
-        return f"disk: not held, no copy can be made: {error.message}", False
-    made = "an overlay" if mode == "overlay" else "a full copy"
-    where = "mounted by us" if os.geteuid() == 0 else "in a user namespace of ours"
-    if bounded:
-        return f"disk: by a tmpfs of the policy's size, {where}; the virtual copy is {made}", True
-    return f"disk: not held, the virtual copy is {made} on the disk of {config.runs}; each file is bounded", False
+def _base_locks(config: Config) -> tuple[LockedImage | None, LockedImage | None]:
+    """Return the base as this version's lock has it, and as it was made here."""
+    ingredients, shipped = recipe.load(BASE_IMAGE), locks.shipped(BASE_IMAGE)
+    return shipped, locks.relocked(config, ingredients, shipped)
 
 
 def _images(config: Config) -> Finding:
     """Say whether the base that this version's lock names and the repository's project image are here."""
-    store, ingredients, shipped = Store(config), recipe.load(BASE_IMAGE), locks.shipped(BASE_IMAGE)
-    relocked = locks.relocked(config, ingredients, shipped)
+    store, (shipped, relocked) = Store(config), _base_locks(config)
     base = next((lock for lock in (shipped, relocked) if lock is not None and store.get(lock.identity)), None)
     said = [_said(BASE_IMAGE, base or relocked or shipped, here=base is not None)]
     own = _own_image()
@@ -188,19 +152,21 @@ def _model(config: Config) -> Finding:
     return Finding("model", ok=True, said=f"a key is set; endpoint {config.base_url or 'the default'}", needed=False)
 
 
-def _repository(config: Config) -> Finding:
+def _repository(config: Config) -> tuple[Finding, Policy | None]:
+    """Say whether this repository is set up, and return the policy in force where it is."""
     quiet: Callable[[str], None] = lambda _: None  # noqa: E731 - doctor itself does the talking
     try:
         clone = Clone.discover(Path.cwd())
     except UsageError as error:
-        return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
+        return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False), None
     try:
         desk = desks.opened(clone, config, quiet, clock.now(), push=False)
     except AgentPipelineError as error:
-        return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False)
+        return Finding("repository", ok=False, said=error.message, mend=error.hint or "", needed=False), None
     word = "on trial" if desk.landed.trial else "set up"
     said = f"{word}; trust root version {desk.landed.root.version}, until {desk.landed.root.expires}"
     warning = trust.expiry_warning(desk.landed.root, clock.now())
     if warning is not None:
-        return Finding("repository", ok=False, said=warning, mend="agent-pipeline trust sign --renew", needed=False)
-    return Finding("repository", ok=True, said=said, needed=False)
+        expiring = Finding("repository", ok=False, said=warning, mend="agent-pipeline trust sign --renew", needed=False)
+        return expiring, desk.landed.policy
+    return Finding("repository", ok=True, said=said, needed=False), desk.landed.policy

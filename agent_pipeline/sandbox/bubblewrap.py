@@ -93,14 +93,15 @@ class Bubblewrap:
         )
         lines = [f"version {self._version}, started by {started}"]
         if self._held:
-            lines.append(f"{', '.join(self._held)}: by control groups below our own")
-        if lost := [name for name in cgroups.CONTROLLERS if name not in self._held]:
+            lines.append(f"{', '.join(self._held)}: by control groups {cgroups.whereabouts(self._hierarchies)}")
+        if lost := cgroups.missing(self._held):
             stands_in = {
                 "memory": "RLIMIT_AS for each process alone",
                 "pids": "RLIMIT_NPROC, which the kernel counts by user",
             }
             instead = "; ".join(f"for {name} {stands_in[name]}" for name in lost if name in stands_in)
-            lines.append(f"{', '.join(lost)}: not held, no control group can be made here" + f" (instead: {instead})")
+            why = "no control group of ours has them" if self._held else "no control group can be made here"
+            lines.append(f"{', '.join(lost)}: not held, {why}{f' (instead: {instead})' if instead else ''}")
         return tuple(lines)
 
     def start(self, spec: Spec) -> Session:

@@ -107,6 +107,13 @@ def _hierarchy(version: int, mount: Path, own: str, names: str) -> Hierarchy:
     return Hierarchy(2, mount, mount / own, tuple(name for name in CONTROLLERS if name in there))
 
 
+def whereabouts(found: Sequence[Hierarchy]) -> str:
+    """Return where `create` makes groups, in words."""
+    words = {1: "below our own", 2: "beside our own"}
+    versions = sorted({hierarchy.version for hierarchy in found})
+    return " and ".join(f"{words[version]} (version {version})" for version in versions)
+
+
 def enforceable(name: str, found: Sequence[Hierarchy]) -> tuple[str, ...]:
     """Return the controllers with which this process can bound another: make the group `name`, and remove it."""
     try:

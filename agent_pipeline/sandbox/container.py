@@ -7,39 +7,29 @@ Two clients: a wedged call holds its connection, so killing and removing have on
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
 import socket
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from agent_pipeline import clock
 from agent_pipeline.errors import SandboxError
-from agent_pipeline.sandbox import container_mounts, frames, held, layout, parcels, pipes, posture, returning
+from agent_pipeline.sandbox import addresses, container_mounts, held, layout, pipes, posture
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
 from agent_pipeline.sandbox.links import AttachedLink, Link
 from agent_pipeline.sandbox.mounts import Mount
 from agent_pipeline.sandbox.posture import ElsewhereError
-from agent_pipeline.sandbox.session import Session, greet
+from agent_pipeline.sandbox.session import Session
 
 LABEL: Final = "agent-pipeline"
 WORKING: Final = 60  # seconds that the engine has for a call
 ENDING: Final = 10
-_GONE: Final = 15.0
+GONE: Final = 15.0
 _BEING_MADE: Final = 3.0
-_RETURN: Final = 300.0
-_LEAST: Final = 16_384
-_BYTES_PER_FILE: Final = 4096  # as the bounded space of a copy on this host has it
-_DEFAULT: Final = "unix:///var/run/docker.sock"
-_LOOPBACK: Final = re.compile(r"\A(?:tcp|http)://(?:127\.[0-9.]+|localhost|\[::1\])(?::[0-9]+)?/?\Z")
 _NOT_HERE: Final = re.compile(
     r"bind source path does not exist|creating mount source path|mounts denied|is not shared", re.IGNORECASE
 )
-
-
+_NO_RUNTIME: Final = re.compile(r"unknown (?:or invalid )?runtime", re.IGNORECASE)
 Configured = Callable[[str, Mapping[str, Any]], dict[str, Any]]  # from a name and where the workspace is
 
 
@@ -103,12 +93,21 @@ class Container:
         """Create, attach, start: in that order, so that PID 1 never runs unattached. Raises `SandboxError`."""
         try:
             asking(lambda: self._client.create_container_from_config(configuration, self.name))
+            self._link = AttachedLink(asking(lambda: _attach(self._client, self.name)))
+            asking(lambda: self._client.start(self.name))
         except SandboxError as error:
             if _NOT_HERE.search(error.message):
                 raise ElsewhereError(error.message, hint=error.hint) from error
+            if _NO_RUNTIME.search(error.message):
+                raise SandboxError(
+                    f"the Docker engine has no runtime {self.spec.runtime}, which the policy asks for",
+                    hint=f"it has {self._runtimes()}; `sandbox.runtime` in the policy says which one is used",
+                ) from error
             raise
-        self._link = AttachedLink(asking(lambda: _attach(self._client, self.name)))
-        asking(lambda: self._client.start(self.name))
+
+    def _runtimes(self) -> str:
+        found = asking(self._client.info)
+        return ", ".join(sorted(found.get("Runtimes") or ())) or "none that it names"
 
     def shorter(self) -> Link:
         """Return the shortest way to PID 1, which has proven its walls. Raises `SandboxError`."""
@@ -143,7 +142,7 @@ class Container:
     def _remove(self) -> str | None:
         from docker.errors import APIError, NotFound  # noqa: PLC0415 - 200 ms that the command line does not need
 
-        client, until, reason = connect(ENDING), clock.monotonic() + _GONE, None
+        client, until, reason = connect(ENDING), clock.monotonic() + GONE, None
         with contextlib.closing(client):
             while clock.monotonic() < until:
                 try:
@@ -157,102 +156,6 @@ class Container:
         raise SandboxError(
             f"the container {self.name} cannot be removed", hint=f"look at it with `docker rm --force {self.name}`"
         )
-
-
-class FarContainer(Container):
-    """A container of an engine that does not see this host's files: the workspace goes there and comes back as a tar.
-
-    It lies in a tmpfs of `disk_mb`, which is there as long as a container has it: a second one, the holder, in which
-    nothing ever runs but PID 1. It is read through the holder when the sandbox is dead: nothing changes meanwhile.
-    """
-
-    def __init__(self, client: Any, name: str, spec: Spec | None = None) -> None:  # noqa: ANN401 - docker.APIClient
-        """Name it; nothing exists yet."""
-        super().__init__(client, name, spec)
-        self._holder = Container(client, f"{name}-holder", spec)
-        self._names = 0
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """As `Container`."""
-        return (self.name, self._holder.name)
-
-    def begin(self, configured: Configured) -> None:
-        """Start the holder, put the workspace into it, and start the other beside it. Raises `SandboxError`."""
-        from docker.types import DriverConfig, Mount  # noqa: PLC0415 - 200 ms that the command line does not need
-
-        size, owner = f"size={self.spec.bounds.disk_mb}m", f"uid={layout.owner()},gid={layout.group()},mode=0755"
-        self._names = self._room()
-        options = {"type": "tmpfs", "device": "tmpfs", "o": f"{size},nr_inodes={self._names},{owner},nosuid,nodev"}
-        volume = Mount(WORKSPACE, None, type="volume", no_copy=True, driver_config=DriverConfig("local", options))
-        self._fill(configured(self._holder.name, {"mounts": [volume]}))
-        self.start(configured(self.name, {"volumes_from": [self._holder.name]}))
-
-    def _room(self) -> int:
-        """Return how many names the workspace may have: as for a copy on this host, and twice what is there now."""
-        there = sum(len(folders) + len(files) for _, folders, files in os.walk(self.spec.workspace))
-        return 2 * there + max(_LEAST, (self.spec.bounds.disk_mb << 20) // _BYTES_PER_FILE)
-
-    def kernel(self) -> Mapping[str, bool]:
-        """As `Container`, of the kernel that is over there."""
-        deadline, listings = clock.monotonic() + layout.READY_SECONDS, {}
-        for top in ("/proc", "/sys"):
-            answer = frames.ask(self.link, frames.LIST, [top.encode()], limit=2 * frames.NAMES_LIMIT, deadline=deadline)
-            listings[top] = frames.names(frames.expect(answer, frames.NAMES, top))
-        return layout.kernel(listings)
-
-    def workspace(self) -> Mount:
-        """As `Container`: what bounds the disk, over there too."""
-        return container_mounts.far(self.spec.bounds, self._names)
-
-    def shorter(self) -> Link:
-        """As `Container`: there is no directory that both sides see."""
-        return self.link
-
-    def _fill(self, configuration: dict[str, Any]) -> None:
-        self._holder.start(configuration)
-        seconds = self.spec.bounds.seconds + _GONE + _RETURN
-        greet(self._holder.link, seconds=seconds, processes=None, timeout=layout.READY_SECONDS)
-        with tempfile.TemporaryFile() as file:
-            try:
-                parcels.pack(self.spec.workspace, layout.owner(), layout.group(), file)
-            except OSError as error:
-                raise SandboxError(f"{self.spec.workspace} cannot be packed: {error.strerror}") from error
-            asking(lambda: self._client.put_archive(self._holder.name, WORKSPACE, file))
-
-    def check_owner(self, session: Session) -> None:
-        """As `Container`: what the sandbox writes is the workload's, as the engine sees it."""
-        folder = f".agent-pipeline-{secrets.token_hex(8)}"
-        session.write(f"{folder}/probe", b"")
-        with self._archive(f"{WORKSPACE}/{folder}") as chunks:
-            owners = {item.uid for item in parcels.Parcel(chunks, folder.encode(), 0, 2).items()}
-        session.run(["rm", "-r", folder], seconds=10)
-        if owners != {layout.owner()}:
-            raise SandboxError(f"files made in the sandbox belong to uid {owners}, not {layout.owner()}")
-        self._proven = True
-
-    def end(self) -> str | None:
-        """As `Container`, with the workspace as the sandbox left it once it had proven its walls."""
-        try:
-            return super().end()
-        finally:
-            self._holder.end()
-
-    def fetch(self) -> None:
-        """As `Container`, by way of the holder."""
-        asking(self._bring_back)
-
-    def _bring_back(self) -> None:
-        with self._archive(WORKSPACE) as chunks:
-            parcel = parcels.Parcel(chunks, WORKSPACE.strip("/").encode(), self.spec.bounds.disk_mb << 20, self._room())
-            returning.bring_back(parcel, self.spec.workspace, _RETURN)
-
-    @contextlib.contextmanager
-    def _archive(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Have the engine read `path`. It holds the container until we have read all, or hung up."""
-        chunks, _ = asking(lambda: self._client.get_archive(self._holder.name, path))
-        with contextlib.closing(chunks):
-            yield chunks
 
 
 def remove(name: str) -> None:
@@ -290,40 +193,11 @@ def there(client: Any, name: str) -> bool:  # noqa: ANN401 - docker.DockerClient
 
 
 def connect(seconds: int) -> Any:  # noqa: ANN401 - docker.DockerClient, imported late
-    """Return a client of the engine that the environment names. Raises `SandboxError`.
-
-    Only over a socket of this host, or a port of its loopback: what stands behind it, a tunnel say, is whoever set it
-    up's to trust. Unprotected on a network anybody could answer in the engine's place.
-    """
+    """Return a client of the engine that the environment names. Raises `SandboxError`."""
     from docker import DockerClient  # noqa: PLC0415 - 200 ms that the command line does not need
-    from docker.utils import kwargs_from_env  # noqa: PLC0415 - the same
 
-    address = kwargs_from_env().get("base_url")
-    if address is not None and not (address.startswith("unix://") or _LOOPBACK.match(address)):
-        raise SandboxError(
-            "the Docker engine that DOCKER_HOST names is not on this host",
-            hint="forward its socket here (`ssh -N -L /run/user/1000/far.sock:/var/run/docker.sock HOST`) and set "
-            "DOCKER_HOST to unix:///run/user/1000/far.sock, or unset it",
-        )
-    _knock(address or _DEFAULT)
+    address = addresses.reached(ENDING)  # first: the SDK would leave a socket of its own open
     return asking(lambda: DockerClient(base_url=address, version="auto", timeout=seconds))
-
-
-def _knock(address: str) -> None:
-    """Raise `SandboxError` when nobody listens at `address`: the SDK would leave a socket of its own open."""
-    if not address.startswith("unix://"):
-        place = urlsplit(address)
-        try:
-            socket.create_connection((place.hostname or "", place.port or 0), ENDING).close()
-        except OSError as error:
-            raise SandboxError(
-                f"no Docker engine answers at {address}, which DOCKER_HOST names: {error.strerror or error}",
-                hint="start it, or the tunnel that leads to it, or unset DOCKER_HOST",
-            ) from error
-        return
-    with socket.socket(socket.AF_UNIX) as knocking:
-        knocking.settimeout(ENDING)
-        asking(lambda: knocking.connect(address.removeprefix("unix://")))
 
 
 def asking(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the engine answers
@@ -334,7 +208,7 @@ def asking(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the engin
     try:
         return call()
     except (DockerException, requests.RequestException, OSError) as error:
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(getattr(error, "explanation", None) or error).split())[:300]  # without the request's URL
         raise SandboxError(
             f"the Docker engine does not do its part: {text}", hint="`docker info` shows whether it is running"
         ) from error

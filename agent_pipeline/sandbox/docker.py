@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -17,8 +17,9 @@ from agent_pipeline.config import Config
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import RejectedError, SandboxError
 from agent_pipeline.sandbox import cgroups, container_mounts, held, intents, layout, posture, seccomp
-from agent_pipeline.sandbox.container import ENDING, LABEL, REMOVERS, WORKING, Container, FarContainer, asking, connect
+from agent_pipeline.sandbox.container import ENDING, LABEL, REMOVERS, WORKING, Container, asking, connect
 from agent_pipeline.sandbox.contract import WORKSPACE, Spec
+from agent_pipeline.sandbox.far_container import FarContainer
 from agent_pipeline.sandbox.mounts import Mount
 from agent_pipeline.sandbox.session import Session, greet
 from agent_pipeline.sandbox.starting import to_its_end
@@ -62,12 +63,10 @@ class Docker:
         try:
             info = self._info
         except SandboxError as error:
-            return error.message
+            return "; ".join(filter(None, (error.message, error.hint)))
         if info.get("OSType") != "linux":
             return f"the Docker engine runs {info.get('OSType')} containers; Linux is needed"
-        if not any(str(option).startswith("name=seccomp") for option in info.get("SecurityOptions") or ()):
-            return "the Docker engine has no seccomp, and no sandbox is without it"
-        return None
+        return _unsuitable({str(option).split(",")[0] for option in info.get("SecurityOptions") or ()})
 
     def unenforced(self) -> tuple[str, ...]:
         """Return the bounds that the engine says it cannot hold, and disk without root."""
@@ -96,6 +95,8 @@ class Docker:
     def _start(self, spec: Spec) -> Session:
         from agent_pipeline.sandbox.images import docker_load  # noqa: PLC0415 - brings the archive code, only needed here
 
+        if why := self.available():
+            raise SandboxError(why, hint="`agent-pipeline doctor` says what works here")
         missing = tuple(name for name in self.unenforced() if name != "disk")
         if not layout.disk_is_bounded(spec.workspace, spec.bounds.disk_mb):
             missing += ("disk",)
@@ -165,6 +166,23 @@ class Docker:
         session = Session(container.shorter(), facts, {**env, **spec.env}, end, container.fetch)
         container.check_owner(session)
         return session
+
+
+def _unsuitable(options: Collection[str]) -> str | None:
+    """Return why an engine with these security options is no engine for sandboxes, None when it is one.
+
+    Where users are remapped, the workload is somebody who can write to no directory of ours, and owns nothing here.
+    """
+    if "name=seccomp" not in options:
+        return "the Docker engine has no seccomp, and no sandbox is without it"
+    if "name=rootless" in options:
+        return "the Docker engine is rootless: it maps users, and a sandbox could not write to its copy; use bubblewrap"
+    if "name=userns" in options:
+        return (
+            "the Docker engine maps users (userns-remap), and a sandbox could not write to its copy; take "
+            "`userns-remap` out of /etc/docker/daemon.json, or use bubblewrap"
+        )
+    return None
 
 
 def remove_image(name: str) -> bool:

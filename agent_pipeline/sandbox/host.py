@@ -28,6 +28,20 @@ def describe(root: Path = Path("/")) -> tuple[str, ...]:
     )
 
 
+def delegation(root: Path = Path("/")) -> str:
+    """Return how an ordinary user comes by a control group of their own on this host: only what can work here."""
+    unified = _control_groups(root) == "version 2"
+    as_root = "run it as root, who gives up its rights before bubblewrap comes"
+    if not unified:
+        return f"{as_root}, or use Docker: in control groups of version 1 nothing is delegated"
+    if (root / "run/systemd/system").is_dir() and (root / f"run/user/{os.geteuid()}/systemd").is_dir():
+        return "run it in a delegated control group: `systemd-run --user --scope --property=Delegate=yes COMMAND`"
+    return (
+        f"{as_root}; or have root hand a control group over (its directory, cgroup.procs and cgroup.subtree_control "
+        "belong to you then), and run in a group below it"
+    )
+
+
 def _control_groups(root: Path) -> str:
     mounts = [line.split(" - ")[1].split(" ") for line in _lines(root / "proc/self/mountinfo") if " - " in line]
     first = sorted({name for kind, _, options in mounts if kind == "cgroup" for name in options.split(",")} - {"rw"})

@@ -8,11 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +18,7 @@ from pathlib import Path
 import docker
 import pytest
 from support.gitrepos import Project, make_project
+from support.second_docker import second_docker
 
 from agent_pipeline.config import Config
 from agent_pipeline.errors import SandboxError
@@ -48,36 +46,9 @@ FULL = "dd if=/dev/zero of=big bs=1M count=100 2>&1 | grep -c 'No space left'; r
 
 @pytest.fixture(scope="module")
 def far() -> Iterator[str]:
-    """A second engine's address. It lies outside of `/tmp`, which the engine does not see."""
-    folder = Path(tempfile.mkdtemp(prefix="agent-pipeline-far-", dir="/var/tmp"))
-    command = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        'mount -t tmpfs none /tmp; exec "$@"',
-        "sh",
-    ]
-    command += ["dockerd", f"--data-root={folder}/data", f"--exec-root={folder}/run", f"--pidfile={folder}/pid"]
-    command += [f"--host=unix://{folder}/sock", "--bridge=none", "--iptables=false", "--ip6tables=false"]
-    command += ["--containerd-namespace=far", "--containerd-plugins-namespace=far-plugins"]
-    with (folder / "log").open("wb") as log:
-        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        until = time.monotonic() + 60
-        while not (folder / "sock").exists():
-            assert engine.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < until, (folder / "log").read_text()
-            time.sleep(0.05)
-        yield f"unix://{folder}/sock"
-    finally:
-        beside = int((folder / "run/containerd/containerd.pid").read_text())  # which it started
-        engine.kill()  # an orderly end takes it 20 seconds; nothing runs there any more
-        engine.wait(timeout=20)
-        os.kill(beside, signal.SIGKILL)
-        shutil.rmtree(folder)
+    """The address of an engine that does not see `/tmp`."""
+    with second_docker("mount -t tmpfs none /tmp") as address:
+        yield address
 
 
 @pytest.fixture

@@ -168,8 +168,9 @@ def test_bubblewrap_says_that_it_has_no_runtimes(config: Config, spec: Spec) -> 
 
 
 def test_a_runtime_that_docker_does_not_have_starts_nothing(config: Config, spec: Spec) -> None:
-    with pytest.raises(SandboxError, match="no-such-runtime"):
+    with pytest.raises(SandboxError, match="has no runtime no-such-runtime, which the policy") as refused:
         engines.engine("docker", config).start(replace(spec, runtime="no-such-runtime"))
+    assert "runc" in str(refused.value.hint)
 
 
 def test_another_runtime_is_passed_through_and_recorded(config: Config, spec: Spec) -> None:

@@ -66,6 +66,15 @@ def test_version_2_finds_its_controllers_and_makes_a_group_beside_its_own(tmp_pa
     assert (hierarchy.version, hierarchy.controllers) == (2, ("memory", "pids", "cpu"))
     places = cgroups.places("agent-pipeline.x", [hierarchy])
     assert places[0] == str(tmp_path / "fs" / "user.slice" / "agent-pipeline.x")
+    assert cgroups.whereabouts([hierarchy]) == "beside our own (version 2)"
+
+
+def test_version_2_switches_nothing_on_where_it_is_handed_down(tmp_path: Path) -> None:
+    hierarchy = version2(tmp_path, "cpuset cpu io memory pids")
+    (tmp_path / "fs/cgroup.subtree_control").write_text("memory pids")
+    assert len(cgroups.places("agent-pipeline.x", [hierarchy])) == 2
+    found = [(tmp_path / "fs" / where / "cgroup.subtree_control").read_text() for where in ("", "user.slice")]
+    assert found == ["memory pids", "cpuset cpu io memory pids"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,30 @@ def test_an_engine_that_does_not_answer_is_no_engine(config: Config, monkeypatch
     monkeypatch.setenv("DOCKER_HOST", f"unix://{config.cache_dir}/nobody.sock")
     with pytest.raises(SandboxError, match="docker: the Docker engine"):
         engines.choose(config, ["docker"], None)
+
+
+def test_a_socket_where_nobody_listens_is_named(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.cache_dir.mkdir()
+    path = config.cache_dir / "left.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    long = "x" * 200
+    for name, said in (("left.sock", "does not listen on"), ("none.sock", "does not exist"), (long, "cannot be asked")):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{config.cache_dir}/{name}")
+        reason = engines.engine("docker", config).available()
+        assert reason is not None
+        assert said in reason
+        assert str(config.cache_dir) in reason
+        assert "unset DOCKER_HOST" in reason
+
+
+def test_tls_and_ports_that_are_none_are_refused_in_a_sentence(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2376")
+    assert "asks for TLS" in str(engines.engine("docker", config).available())
+    monkeypatch.delenv("DOCKER_TLS_VERIFY")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:99999")
+    assert "no Docker engine answers at tcp://127.0.0.1:99999" in str(engines.engine("docker", config).available())
 
 
 def test_an_engine_on_another_host_is_no_engine_here(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_who_may_make_user_namespaces(tmp_path: Path) -> None:
     assert "apparmor" in said(restricted)["user namespaces"]
     (tmp_path / "a/proc/self/ns/user").unlink()
     assert said(tmp_path / "a")["user namespaces"] == "the kernel has none"
+
+
+def test_only_what_can_work_here_is_advised(tmp_path: Path) -> None:
+    first = host.delegation(make(tmp_path / "a", self__mountinfo=FIRST + SECOND))
+    assert "systemd" not in first
+    assert "version 1" in first
+    plain = make(tmp_path / "b", self__mountinfo=SECOND)
+    assert "systemd" not in host.delegation(plain)
+    assert "cgroup.procs" in host.delegation(plain)
+    for name in ("run/systemd/system", f"run/user/{os.geteuid()}/systemd"):
+        (plain / name).mkdir(parents=True)
+    assert "systemd-run --user --scope --property=Delegate=yes" in host.delegation(plain)
 
 
 def test_overlay_and_the_filter(tmp_path: Path) -> None:
