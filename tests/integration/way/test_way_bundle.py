@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.desks import refused
@@ -190,6 +191,33 @@ def test_another_record_under_the_same_id_is_refused_and_nothing_moves(at: Stage
     done = team.ci.yes("bundle", "import", str(file))
     assert done["imported"]
     assert team.tip(ref) == done["new"]
+
+
+def test_a_record_that_the_remote_has_lost_is_not_exported_from_an_old_copy(at: Stages, tmp_path: Path) -> None:
+    team = at("merged")
+    file, ref = tmp_path / "x.agentpatch", f"refs/agent-pipeline/requests/{team.id}"
+    tip = team.tip(ref)
+    assert team.alice.git("rev-parse", ref).strip() != tip  # her own copy is from before CI came
+    team.alice.yes("list")
+    team.mallory.delete(ref)
+    export = ("bundle", "export", team.id, str(file), "--json")
+    error = refused(team.alice.run(*export), 3, "gone from origin", "entry 0 of the log names it")
+    assert f"git push --force origin {tip}:{ref}" in error["hint"]
+    local = team.alice.run(*export, "--no-push")  # her own log may be as old as her copy: then they fit
+    assert (local.code == 3) or team.alice.git("for-each-ref", "refs/agent-pipeline/log") == "", str(local)
+    file.unlink(missing_ok=True)
+    team.mallory.push(ref, str(tip))
+
+    def without_the_summary(files: dict[str, Any]) -> None:
+        folder = files["1"]["attestations"]
+        for name in [name for name in folder if name.startswith("summary.")]:
+            del folder[name]
+
+    team.mallory.rewrite(ref, without_the_summary)
+    refused(team.alice.run(*export), 3, "lacks 1 envelope that entry 0 of the log (admitted) names", "git push --force")
+    assert not file.exists()
+    team.mallory.push(ref, str(tip))
+    team.alice.yes(*export[:-1])
 
 
 def test_what_does_not_verify_is_not_imported(at: Stages, tmp_path: Path) -> None:
