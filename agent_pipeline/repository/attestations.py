@@ -5,16 +5,20 @@ Keyed by tree and not by commit, so that squash and rebase do not lose them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Final
 
 import pygit2
 
+from agent_pipeline.documents import strict
 from agent_pipeline.repository import commits, trees
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.listing import FILE, entries
 from agent_pipeline.repository.trees import Put
 
 REF = "refs/attestations/trees"
+_LEVELS: Final = 2  # `<tree>/<name>.intoto.jsonl`
 
 
 def add(clone: Clone, tip: str | None, tree: str, envelopes: Mapping[str, bytes], moment: datetime) -> str:
@@ -32,6 +36,16 @@ def add(clone: Clone, tip: str | None, tree: str, envelopes: Mapping[str, bytes]
         moment,
     )
     return commits.write(clone, draft, None)
+
+
+def every(clone: Clone, tip: str) -> Iterator[bytes]:
+    """Yield every envelope that is kept, of whatever tree. Raises `GitError` for what is no such folder.
+
+    Anyone with push access can write the ref: what is too large to be an envelope is left out.
+    """
+    for entry in entries(clone, clone.tree(tip), deepest=_LEVELS):
+        if entry.mode == FILE and entry.path.endswith(b".intoto.jsonl") and clone.size(entry.oid) <= strict.MAX_BYTES:
+            yield clone.blob(entry.oid).removesuffix(b"\n")
 
 
 def of_tree(clone: Clone, tip: str, tree: str) -> dict[str, bytes]:

@@ -1,6 +1,8 @@
 """What one key signed, anywhere: in requests' records and in the log. What an operator looks through after a theft.
 
-Only signatures that hold are listed: whoever may push can name any key in an envelope.
+Only signatures that hold are listed: whoever may push can name any key in an envelope. He can take envelopes and whole
+records away, too: so all requests are gone through that there are records of, that this clone has seen or that the log
+names, with the envelopes that `refs/attestations/trees` keeps of what was merged. What is nowhere any more is said.
 """
 
 from __future__ import annotations
@@ -10,20 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.attestation import dsse
+from agent_pipeline.attestation.log_entries import Signed
 from agent_pipeline.audit.log import Log
 from agent_pipeline.documents import approval, closure, provenance, replay_result, request, strict, summary
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import LogEntry
-from agent_pipeline.documents.root import Key
+from agent_pipeline.documents.root import Key, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import AgentPipelineError, RejectedError
-from agent_pipeline.repository import dossier as dossiers
-from agent_pipeline.repository import records
-from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
-from agent_pipeline.repository.records import Record
-from agent_pipeline.review.logged import about
-from agent_pipeline.review.report import merged_as
+from agent_pipeline.review.signed_sources import Found, Sources
 from agent_pipeline.review.state import state_of
 
 _KINDS: Final = {
@@ -34,6 +32,7 @@ _KINDS: Final = {
     approval.PREDICATE_TYPE: "approval",
     closure.PREDICATE_TYPE: "closure",
 }
+_ENDED: Final = ("closed", "rejected", "merged", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,24 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A request or proposal with signatures by the key, its state, and the command that takes it back."""
+    """A request or proposal with signatures by the key, its state, and the command that takes it back.
+
+    `becomes` is its state when the entries of the log by the key are void, None where that changes nothing.
+    """
 
     name: str
     state: str
     marks: tuple[Mark, ...]
     command: str
+    becomes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found, and what could not be looked through: (what, why)."""
+
+    touched: tuple[Touched, ...]
+    unread: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,48 +78,71 @@ def entries_by(log: Log, key: Key) -> tuple[LoggedBy, ...]:
     """Return the entries of the log that `key` signed, oldest first."""
     found = []
     for index, envelope in enumerate(log.envelopes()):
-        said = _held(envelope, key)
+        said = held(envelope, key)
         if said is not None:
             entry = LogEntry.from_statement(said)
             found.append(LoggedBy(index, entry.event, entry.request))
     return tuple(found)
 
 
-def touched(desk: Desk, key: Key, log: Log) -> tuple[Touched, ...]:
+def touched(desk: Desk, key: Key, log: Log, since: int) -> Looked:
     """Return every request that has a signature by `key`, each proposal of it on its own.
 
-    What cannot be read is said and left out: nothing of it can land.
+    Also those whose state rests on an entry by `key` that is void from the index `since` on.
     """
-    found: list[Touched] = []
-    for record in records.all_records(desk.clone, desk.remote):
-        entries = about(desk, log, record.id).entries
-        try:
-            found += _of(desk, record, key, entries)
-        except AgentPipelineError as error:
-            desk.tell(f"{record.id}: not looked through: {error.message}")
-    return tuple(found)
+    sources = Sources(desk, log, lambda data: held(data, key) is not None)
+    rows: list[Touched] = []
+    for one in sources.requests():
+        found = sources.of(one)
+        void = frozenset(signed.entry.index for signed in found.logged if _void(signed, key, since))
+        rows += _of(found, key, desk.landed.root, void, sources)
+    return Looked(tuple(rows), tuple(sources.unread))
 
 
-def _of(desk: Desk, record: Record, key: Key, entries: tuple[LogEntry, ...]) -> Iterator[Touched]:
+def _void(signed: Signed, key: Key, since: int) -> bool:
+    return signed.keyid == key.keyid and signed.entry.index >= since
+
+
+def _of(found: Found, key: Key, root: TrustRoot, void: frozenset[int], sources: Sources) -> Iterator[Touched]:
+    entries = tuple(signed.entry for signed in found.logged)
     named = {digest: entry.index for entry in reversed(entries) for digest in entry.envelopes}
-    asked, _ = dossiers.read_request(record)
-    whole = tuple(_marks((asked, *dossiers.closures(record)), key, named))
-    state = state_of(record, entries, desk.landed.root)
-    numbers = record.proposals()
-    for number in numbers:
-        marks = whole + tuple(_marks(record.attestations(number).values(), key, named))
-        if marks:
-            merged = state.word == "merged" and state.number == number
-            word = "merged" if merged else state.word if number == numbers[-1] else "superseded"
-            command = _revert(desk, record, number) if merged else _close(record, word)
-            yield Touched(f"{record.id}.{number}", word, marks, command)
-    if whole and not numbers:
-        yield Touched(record.id, state.word, whole, _close(record, state.word))
+    whole = tuple(_marks(found.whole, key, named))
+    now, newest = _state(found, entries, root)
+    after, _ = _state(found, tuple(entry for entry in entries if entry.index not in void), root)
+    changes = after if now not in (after, "merged") else None
+    for number in sorted(found.numbers):
+        marks = whole + tuple(_marks(found.numbers[number], key, named))
+        word = now if number == newest else "superseded"
+        becomes = changes if number == newest else None
+        if marks or becomes is not None:
+            command = sources.revert(found) if word == "merged" else _close(found.request, becomes or word)
+            yield Touched(f"{found.request}.{number}", word, marks, command, becomes)
+    if (whole or changes) and not found.numbers:
+        yield Touched(found.request, now, whole, _close(found.request, changes or now), changes)
+
+
+def _state(found: Found, entries: tuple[LogEntry, ...], root: TrustRoot) -> tuple[str, int | None]:
+    """Return the state and which proposal it is about; by the log alone where no record can be read."""
+    newest = max(found.numbers, default=None)
+    if found.record is not None:
+        try:
+            state = state_of(found.record, entries, root)
+        except AgentPipelineError:
+            pass  # what can be said of it says the log
+        else:
+            return state.word, state.number if state.number in found.numbers else newest
+    about = [entry for entry in entries if entry.request == found.request]
+    merged = next((entry for entry in about if entry.event == "merged"), None)
+    if merged is not None:
+        return "merged", merged.number
+    events = [entry.event for entry in about]
+    words = (("closed", "closed"), ("rejected", "rejected"), ("staged", "admitted"))
+    return next((word for word, event in words if event in events), "gone"), newest
 
 
 def _marks(envelopes: Iterable[bytes], key: Key, named: dict[str, int]) -> Iterator[Mark]:
     for data in envelopes:
-        said = _held(data, key)
+        said = held(data, key)
         if said is not None:
             what = _KINDS.get(said.predicate_type, said.predicate_type)
             if what == "summary" and said.predicate.get("verifier", {}).get("id") == summary.MERGER_ID:
@@ -116,7 +150,7 @@ def _marks(envelopes: Iterable[bytes], key: Key, named: dict[str, int]) -> Itera
             yield Mark(what, named.get(strict.sha256(data)))
 
 
-def _held(data: bytes, key: Key) -> Statement | None:
+def held(data: bytes, key: Key) -> Statement | None:
     """Return the statement in `data` when `key` signed it, else None."""
     try:
         envelope = Envelope.from_json(data)
@@ -128,11 +162,5 @@ def _held(data: bytes, key: Key) -> Statement | None:
         return None
 
 
-def _close(record: Record, state: str) -> str:
-    return "" if state in ("closed", "rejected", "merged", "superseded") else f"agent-pipeline close {record.id}"
-
-
-def _revert(desk: Desk, record: Record, number: int) -> str:
-    """Return the command that takes the merge back, the words for it where the commit is not found."""
-    commit = merged_as(desk, open_dossier(record, number))
-    return f"git revert -m 1 {commit}" if commit is not None else "find its merge commit and revert it"
+def _close(request_id: str, state: str) -> str:
+    return "" if state in _ENDED else f"agent-pipeline close {request_id}"

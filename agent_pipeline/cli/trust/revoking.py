@@ -67,7 +67,7 @@ def revoke(
 
 def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
     """Return what the key signed, in the records and in the log, and what of it would be void."""
-    touched = signed_by.touched(desk, key, log)
+    looked = signed_by.touched(desk, key, log, since)
     return {
         "proposals": [
             {
@@ -78,9 +78,11 @@ def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
                     for mark in row.marks
                 ],
                 "command": row.command,
+                "becomes": row.becomes,
             }
-            for row in touched
+            for row in looked.touched
         ],
+        "unread": [{"name": name, "why": why} for name, why in looked.unread],
         "entries": [
             {"index": row.index, "event": row.event, "request": row.request, "void": row.index >= since}
             for row in signed_by.entries_by(log, key)
@@ -96,12 +98,28 @@ def _tell(out: Output, signed: dict[str, Any], since: int) -> None:
     for row in signed["proposals"]:
         marks = [f"{mark['what']} ({_place(mark)})" for mark in row["signed"]]
         out.talk(f"  {row['name']}  {row['state']}: {', '.join(marks)}")
+        if row["becomes"]:
+            out.talk(f"      {_becomes(row['state'], row['becomes'])}")
         if row["command"]:
             out.talk(f"      to take it back: {row['command']}")
+    if signed["unread"]:
+        out.talk(
+            f"not looked through ({len(signed['unread'])}): whether this key signed any of it nobody here can tell"
+        )
+    for row in signed["unread"]:
+        out.talk(f"  {row['name']}: {row['why']}")
     for entry in signed["entries"]:
         about = f" of {entry['request']}" if entry["request"] else ""
         out.talk(f"  entry {entry['index']}: {entry['event']}{about}{', void from now on' if entry['void'] else ''}")
     out.talk(f"what the log has below entry {since} goes on to count; everything else by this key is void")
+
+
+def _becomes(state: str, after: str) -> str:
+    """Say what becomes of a proposal whose state rests on entries of the log that are void then."""
+    judged = " and CI's next run judges it anew" if after == "proposed" else ""
+    if state in ("rejected", "closed"):
+        return f"open again then ({after}): the entry by which it was {state} is void,{judged or ' and it waits'}"
+    return f"{after} then: what the log has of it by this key is void,{judged or ' and it waits'}"
 
 
 def _place(mark: dict[str, Any]) -> str:
