@@ -1,7 +1,7 @@
 """The operator's own repository: reading it, and the few settings that are kept in it.
 
-Objects are read as they are stored: libgit2 knows no replace refs, and a clone whose history is cut (shallow) or
-rewritten on display (grafts) is refused, because what is shown there is not what is signed.
+Objects are read as they are stored, wherever they are stored, and hashed when they are read. What cannot be relied on
+is not opened (`opening.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pygit2.enums import FileMode, FileStatus, ReferenceType
 
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import GitError, SchemaError, UsageError
+from agent_pipeline.repository.opening import open_repository
 
 MAX_FILE = 64 << 20  # bytes; the largest document that is read whole
 _REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
@@ -34,22 +35,9 @@ class Clone:
     def discover(cls, start: Path) -> Clone:
         """Open the repository that `start` lies in.
 
-        Raises `UsageError` when there is none, or one whose objects cannot be relied on: without commits, shallow, with
-        grafts, of another owner, with SHA-256 object names.
+        Raises `UsageError` when there is none, one without commits, or one whose objects cannot be relied on.
         """
-        found = _discover(start)
-        common = found
-        if (pointer := found / "commondir").is_file():
-            common = (found / pointer.read_text().strip()).resolve()
-        repository = _open(found)
-        if repository.is_shallow:
-            raise UsageError(
-                f"{common} is a shallow clone: its history ends too early to prove anything",
-                hint="fetch the rest with `git fetch --unshallow` (in CI: check out with full depth)",
-            )
-        grafts = common / "info" / "grafts"
-        if grafts.exists() and grafts.stat().st_size > 0:
-            raise UsageError(f"{grafts} rewrites the history that is shown", hint="remove the file")
+        common, repository = open_repository(start)
         clone = cls(common, Path(repository.workdir).resolve() if repository.workdir else None, repository)
         if repository.head_is_unborn and not clone.refs("refs/"):
             raise UsageError(f"{common} has no commits", hint="make a first commit, then try again")
@@ -256,30 +244,6 @@ class Clone:
         if not url:
             raise UsageError(f"the remote `{visible(name)}` has no URL", hint=f"`git remote set-url {name} URL`")
         return url
-
-
-def _discover(start: Path) -> Path:
-    try:
-        found = pygit2.discover_repository(str(start))
-    except (KeyError, ValueError, pygit2.GitError):
-        found = None
-    if found is None:
-        raise UsageError(
-            f"{start} is not in a Git repository",
-            hint="change to your project's directory; a new project wants `git init` and a first commit",
-        )
-    return Path(found).resolve()
-
-
-def _open(path: Path) -> pygit2.Repository:
-    try:
-        return pygit2.Repository(str(path))
-    except pygit2.GitError as error:
-        reason = str(error)
-        hint = "check that it is whole and readable with `git status`"
-        if "not owned by" in reason:
-            hint = f"if you trust it: `git config --global --add safe.directory {path}`"
-        raise UsageError(f"cannot open the repository {path}: {reason}", hint=hint) from error
 
 
 def _missing(oid: str) -> GitError:

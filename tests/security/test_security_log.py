@@ -1,4 +1,4 @@
-"""Attacks on refs and on the shared log, by their numbers in `docs/attacks.md`: 66, 67, 69, 72-75."""
+"""Attacks on refs and on the shared log, by their numbers in `docs/attacks.md`: 66, 67, 72-75."""
 
 from __future__ import annotations
 
@@ -116,21 +116,6 @@ def test_067_a_merge_that_the_log_does_not_know(at: At) -> None:
     assert "no entry of the log is about it" in found["what"]
     assert found["committer"].startswith("Alice")
     assert team.shown().document["state"] == "staged"
-
-
-def test_069_replaced_grafted_and_borrowed_objects(at: At) -> None:
-    team = at("merged")
-    rosa = team.rosa
-    rosa.yes("list")
-    head = rosa.git("rev-parse", "refs/agent-pipeline-remote/origin/agent-pipeline/log").strip()
-    rosa.git("replace", "-f", head, f"{head}~1")
-    assert team.shown().document["state"] == "merged"
-    assert audited(team, 0) == []
-    grafts = rosa.clone / ".git" / "info" / "grafts"
-    grafts.parent.mkdir(exist_ok=True)
-    grafts.write_text(f"{head}\n")
-    refused(rosa.run("audit", "verify"), "rewrites the history", code=2)
-    grafts.unlink()
 
 
 def test_073_a_split_view_is_noticed_by_whoever_saw_the_other_side(at: At) -> None:

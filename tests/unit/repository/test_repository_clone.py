@@ -63,8 +63,34 @@ def test_replace_refs_are_not_followed(tmp_path: Path) -> None:
 
 def test_sha256_repository(tmp_path: Path) -> None:
     run_git(tmp_path, "init", "--quiet", "--object-format=sha256")
-    with pytest.raises(UsageError, match="cannot open the repository"):
+    with pytest.raises(UsageError, match=r"names its objects by sha256 \(extensions.objectformat\)") as raised:
         Clone.discover(tmp_path)
+    assert "sha1" in (raised.value.hint or "")
+
+
+def test_partial_clone(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    project.git("config", "uploadpack.allowFilter", "true")
+    run_git(tmp_path, "clone", "--quiet", "--filter=blob:none", f"file://{project.folder}", "partial")
+    with pytest.raises(UsageError, match="partial clone") as raised:
+        Clone.discover(tmp_path / "partial")
+    assert "--filter" in (raised.value.hint or "")
+
+
+def test_an_extension_that_nothing_here_reads(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    project.git("config", "core.repositoryFormatVersion", "1")
+    project.git("config", "extensions.refStorage", "reftable")
+    with pytest.raises(UsageError, match="refstorage") as raised:
+        Clone.discover(project.folder)
+    assert "without it" in (raised.value.hint or "")
+
+
+def test_no_settings(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    head = project.git("rev-parse", "HEAD")
+    (project.folder / ".git" / "config").unlink()
+    assert Clone.discover(project.folder).commit("HEAD") == head
 
 
 def test_bare(tmp_path: Path) -> None:
