@@ -19,6 +19,7 @@ from agent_pipeline.attestation import dsse, keys
 from agent_pipeline.documents import moments
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import PAYLOAD_TYPE, TrustRoot, first_digest
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import SchemaError, SignatureError, UsageError
 
 ROOT: Final = "root"
@@ -191,8 +192,8 @@ def expiry_warning(root: TrustRoot, now: datetime) -> str | None:
         return None
     days = max(left.days, 0)
     return (
-        f"the trust root expires on {root.expires} ({days} days left), and nothing lands after that: somebody with "
-        "the role root runs `agent-pipeline trust sign --renew`"
+        f"the trust root expires on {root.expires} ({counted(days, 'day')} left), and nothing lands after that: "
+        "somebody with the role root runs `agent-pipeline trust sign --renew`"
     )
 
 

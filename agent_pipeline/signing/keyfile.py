@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -68,7 +68,7 @@ def load(data: bytes, name: str, passphrase: Callable[[], bytes]) -> PrivateKey:
     loader = load_ssh_private_key if data.lstrip().startswith(_OPENSSH) else load_pem_private_key
     try:
         private = loader(data, secret)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:  # the last for scrypt's parameters
         if secret is not None:
             raise UsageError(f"{name} does not open with this passphrase", hint="try again") from error
         raise UsageError(f"{name} is no readable private key", hint=protection.WHOLE) from error
