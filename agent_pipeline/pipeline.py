@@ -43,6 +43,7 @@ from agent_pipeline.repository.version import base_version
 from agent_pipeline.review import evidence, recording, staging
 from agent_pipeline.review.report import report
 from agent_pipeline.review.staging import Found
+from agent_pipeline.sandbox import fallbacks
 from agent_pipeline.sandbox.contract import UID, Engine, Image, Spec
 from agent_pipeline.sandbox.engines import choose, engine
 from agent_pipeline.sandbox.images.derive import ensure
@@ -139,8 +140,11 @@ def _act(
         env=setup_env(policy, base_version(desk.clone, request.base)),
         runtime=policy.sandbox.runtime,
         namespace=workspace.namespace,
+        copied=workspace.mode,
     )
     with box.start(spec) as sandbox:
+        for line in fallbacks.told(sandbox.facts):
+            desk.tell(f"contain: {line}")
         problem = set_up(sandbox, policy)
         if problem is not None:
             raise SandboxError(

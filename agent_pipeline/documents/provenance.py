@@ -52,7 +52,10 @@ class Command:
 
 @frozen
 class SandboxFacts:
-    """Where the agent ran. `posture` is the SHA-256 of the self-test; `unenforced` is what this host could not hold."""
+    """Where the agent ran. `posture` is the SHA-256 of the self-test; `unenforced` is what this host could not hold.
+
+    `workspace` is what the copy was: an overlay, a full copy, or one that went to an engine elsewhere as an archive.
+    """
 
     backend: str
     engine_version: str
@@ -61,6 +64,7 @@ class SandboxFacts:
     seccomp: str
     posture: str
     unenforced: tuple[str, ...]
+    workspace: str
 
 
 @frozen

@@ -94,6 +94,7 @@ def run_check(bench: Bench, name: str, on: str, tree: str) -> Ran:
                 env=setup_env(bench.policy, bench.version),
                 runtime=bench.policy.sandbox.runtime,
                 namespace=workspace.namespace,
+                copied=workspace.mode,
             )
         ) as sandbox,
     ):

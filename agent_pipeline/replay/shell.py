@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from agent_pipeline.policy import rules
 from agent_pipeline.replay.checks import Bench, bounds, set_up, setup_env
+from agent_pipeline.sandbox import fallbacks
 from agent_pipeline.sandbox.contract import UID, Screen, Spec
 from agent_pipeline.workspace import absent, create
 
@@ -52,8 +53,11 @@ def open_shell(
             env=setup_env(policy, bench.version),
             runtime=policy.sandbox.runtime,
             namespace=workspace.namespace,
+            copied=workspace.mode,
         )
         with bench.engine.start(spec) as sandbox:
+            for line in fallbacks.told(sandbox.facts):
+                tell(line)
             problem = set_up(sandbox, policy)
             if problem is not None:
                 tell(problem)

@@ -190,6 +190,7 @@ class Bubblewrap:
             seccomp=seccomp.digest(),
             posture=walls.digest,
             unenforced=missing,
+            workspace=spec.copied,
         )
         session = Session(cell.link, facts, {**env, **spec.env}, end)
         probe = posture.OwnerProbe(spec.workspace, layout.owner())

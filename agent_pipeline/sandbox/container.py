@@ -57,6 +57,11 @@ class Container:
         return self._spec
 
     @property
+    def carried(self) -> str:
+        """What its workspace is, as `SandboxFacts` says it."""
+        return self.spec.copied
+
+    @property
     def link(self) -> AttachedLink:
         """The stream to PID 1. Raises `SandboxError` before `start`."""
         if self._link is None:

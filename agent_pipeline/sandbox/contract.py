@@ -54,7 +54,7 @@ class Spec:
     """What to start: `workspace` is a host directory that becomes `/workspace`; `run` names the run in labels.
 
     `namespace` is a process whose user and mount namespaces have the workspace, for engines that can enter them;
-    `workspace` then begins with that process's `/proc/<process>/root`.
+    `workspace` then begins with that process's `/proc/<process>/root`. `copied` is how it was made.
     """
 
     image: Image
@@ -64,6 +64,7 @@ class Spec:
     env: Mapping[str, str] = field(default_factory=dict)
     runtime: str | None = None
     namespace: int | None = None
+    copied: Literal["overlay", "copy"] = "copy"
 
 
 @dataclass(frozen=True, slots=True)

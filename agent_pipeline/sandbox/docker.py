@@ -162,6 +162,7 @@ class Docker:
             seccomp=seccomp.digest(),
             posture=walls.digest,
             unenforced=missing,
+            workspace=container.carried,
         )
         session = Session(container.shorter(), facts, {**env, **spec.env}, end, container.fetch)
         container.check_owner(session)

@@ -37,6 +37,11 @@ class FarContainer(Container):
         self._names = 0
 
     @property
+    def carried(self) -> str:
+        """As `Container`."""
+        return "archive"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """As `Container`."""
         return (self.name, self._holder.name)

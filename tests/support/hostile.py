@@ -129,7 +129,7 @@ class HostileRunner:
             engine="command", trial=asked.trial, requester=asked.requester, policy=strict.sha256(landed),
             root_version=3, tools=(), tools_digest=_NO_TOOLS,
             sandbox=SandboxFacts(
-                "bubblewrap", "0.8.0", "bwrap", image["images"]["project"]["identity"], "0" * 64, "0" * 64, ()
+                "bubblewrap", "0.8.0", "bwrap", image["images"]["project"]["identity"], "0" * 64, "0" * 64, (), "copy"
             ),
             usage=Usage("1", "0", "0", "0", "0", "0"), transcript=strict.sha256(transcript), transcript_records=count,
             outcome="finished", runner_version="0.1.0", started=asked.created, finished=asked.created,

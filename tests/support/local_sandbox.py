@@ -16,7 +16,9 @@ from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.errors import SandboxError
 from agent_pipeline.sandbox.contract import FILE_LIMIT, OUTPUT_LIMIT, WORKSPACE, CommandResult
 
-FACTS = SandboxFacts("bubblewrap", "none", "none", "0" * 64, "0" * 64, "0" * 64, ("memory", "pids", "cpu", "disk"))
+FACTS = SandboxFacts(
+    "bubblewrap", "none", "none", "0" * 64, "0" * 64, "0" * 64, ("memory", "pids", "cpu", "disk"), "copy"
+)
 
 
 class LocalSandbox:

@@ -318,7 +318,7 @@ class Maker:
                 root_version=self.root.version,
                 tools=() if self.engine == "command" else TOOLS,
                 tools_digest="4" * 64,
-                sandbox=SandboxFacts("docker", "28.2", "runc", IMAGE, "6" * 64, "7" * 64, ("disk",)),
+                sandbox=SandboxFacts("docker", "28.2", "runc", IMAGE, "6" * 64, "7" * 64, ("disk",), "overlay"),
                 usage=Usage("5", "1000", "200", "0", "0.05", "60"),
                 transcript=strict.sha256(self.transcript()),
                 transcript_records=len(records),

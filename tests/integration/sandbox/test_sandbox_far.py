@@ -22,6 +22,7 @@ from support.second_docker import second_docker
 
 from agent_pipeline.config import Config
 from agent_pipeline.errors import SandboxError
+from agent_pipeline.sandbox import fallbacks
 from agent_pipeline.sandbox.contract import UID, Bounds, Image, Spec
 from agent_pipeline.sandbox.docker import Docker
 from agent_pipeline.workspace import create, harvest
@@ -91,12 +92,14 @@ def test_what_was_done_far_away_is_what_was_done_here(
             uid=UID,
             reach=engine.reach,
         ) as copy:
-            spec = Spec(image, copy.path, Bounds(256, 64, "1", 16, 60, require=("disk",)), "test")
+            spec = Spec(image, copy.path, Bounds(256, 64, "1", 16, 60, require=("disk",)), "test", copied=copy.mode)
             with engine.start(spec) as sandbox:
                 done = sandbox.run(["sh", "-c", WORK], seconds=30)
                 assert (done.code, done.output) == (0, b""), done.output
                 assert sandbox.run(["sh", "-c", FULL], seconds=30).output == b"1\n"
                 assert "disk" not in sandbox.facts.unenforced
+                assert sandbox.facts.workspace == ("archive" if address else copy.mode)
+                assert bool(fallbacks.told(sandbox.facts)) is bool(address)
                 sandbox.sync()
                 live = harvest(clone, copy, ignore=["*.pyc"], max_bytes=10 << 20, max_files=100)
             found[name] = harvest(clone, copy, ignore=["*.pyc"], max_bytes=10 << 20, max_files=100)

@@ -12,7 +12,7 @@ from agent_pipeline.replay.checks import Ran, judge
 from agent_pipeline.replay.replay import _none_vanished
 from agent_pipeline.replay.report import EMPTY, Report
 
-FACTS = SandboxFacts("bubblewrap", "0.8.0", "", "0" * 64, "1" * 64, "2" * 64, ())
+FACTS = SandboxFacts("bubblewrap", "0.8.0", "", "0" * 64, "1" * 64, "2" * 64, (), "copy")
 PYTEST = CheckPolicy(("python", "-m", "pytest"), 60, ("t::old",), reports=True)
 PLAIN = CheckPolicy(("make", "check"), 60)
 

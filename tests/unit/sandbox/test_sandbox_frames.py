@@ -15,7 +15,7 @@ from agent_pipeline.sandbox import frames
 from agent_pipeline.sandbox.links import PipeLink
 from agent_pipeline.sandbox.session import Session
 
-FACTS = SandboxFacts("bubblewrap", "0.8.0", "bwrap", "0" * 64, "0" * 64, "0" * 64, ())
+FACTS = SandboxFacts("bubblewrap", "0.8.0", "bwrap", "0" * 64, "0" * 64, "0" * 64, (), "copy")
 
 
 class Peer:

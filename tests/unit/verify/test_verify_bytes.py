@@ -86,6 +86,7 @@ ASSERTED = {
     "seccomp",
     "posture",
     "unenforced",
+    "workspace",
     "agent-pipeline",
     "rendered",
     "input_tokens",
