@@ -61,7 +61,7 @@ class Models:
 class SandboxPolicy:
     """Where code runs: backends that may be used, the image by name in the images lock, and its bounds.
 
-    `require` lists bounds that must be enforced by the host (memory, pids, cpu, disk); without them nothing starts.
+    `require` lists bounds that must be enforced by the host (memory, pids, cpu, swap, disk): otherwise nothing starts.
     """
 
     backends: tuple[str, ...]

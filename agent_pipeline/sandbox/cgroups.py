@@ -125,15 +125,13 @@ def enforceable(name: str, found: Sequence[Hierarchy]) -> tuple[str, ...]:
 
 
 def missing(held: Sequence[str]) -> tuple[str, ...]:
-    """Return what is not held where `held` is; swap is a matter of its own only where memory is held."""
-    lost = tuple(name for name in CONTROLLERS if name not in held)
-    return lost if "memory" in lost or SWAP in held else (*lost, SWAP)
+    """Return what is not held where `held` is."""
+    return tuple(name for name in (*CONTROLLERS, SWAP) if name not in held)
 
 
 def holding(missing: Sequence[str]) -> tuple[str, ...]:
     """Return what is held where `missing` is not."""
-    held = tuple(name for name in CONTROLLERS if name not in missing)
-    return (*held, SWAP) if "memory" in held and SWAP not in missing else held
+    return tuple(name for name in (*CONTROLLERS, SWAP) if name not in missing)
 
 
 def label(name: str) -> str:

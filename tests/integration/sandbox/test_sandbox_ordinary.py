@@ -78,7 +78,7 @@ def test_doctor_measures_what_an_ordinary_user_has(cache: Path, folder: Path) ->
     assert found["ok"]
     said = found["said"].splitlines()
     assert said[0].startswith("works: a sandbox proved its walls")
-    assert said[0].endswith("; this host cannot enforce: memory, pids, cpu")
+    assert said[0].endswith("; this host cannot enforce: memory, pids, cpu, swap")
     assert any(line.startswith("disk: by a tmpfs of the policy's size, in a user namespace") for line in said)
     assert found["mend"] == host.delegation()
     (other,) = [finding for finding in document["findings"] if finding["name"] == "docker"]

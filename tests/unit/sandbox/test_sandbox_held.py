@@ -104,6 +104,6 @@ def test_a_kernel_that_does_not_count_swap_has_no_fact_of_it(tmp_path: Path) -> 
 def test_what_is_not_held_and_what_is_are_each_others_opposite() -> None:
     assert cgroups.missing(ALL) == ()
     assert cgroups.missing(("memory", "pids", "cpu")) == ("swap",)
-    assert cgroups.missing(("pids",)) == ("memory", "cpu")  # without memory, swap goes without saying
-    for lost in ((), ("swap",), ("memory", "cpu"), ("cpu",), ("memory", "pids", "cpu")):
+    assert cgroups.missing(("pids",)) == ("memory", "cpu", "swap")
+    for lost in ((), ("swap",), ("memory", "cpu", "swap"), ("cpu",), ("memory", "pids", "cpu", "swap")):
         assert cgroups.missing(cgroups.holding(lost)) == lost
