@@ -15,7 +15,7 @@ from benchmarks import machine
 
 # Imported when asked for: one benchmark needs no engine, another no other library.
 WHERE = {
-    **dict.fromkeys(("copy", "copy-growth", "harvest"), "copies"),
+    **dict.fromkeys(("copy", "copy-growth", "harvest", "harvest-growth"), "copies"),
     **dict.fromkeys(("idle-agent", "tool-call", "ready", "ready-bubblewrap", "side-by-side"), "sandboxed"),
     **dict.fromkeys(("sign-verify", "sign-file"), "signatures"),
     **dict.fromkeys(
