@@ -18,7 +18,7 @@ from agent_pipeline.repository.refs import RefUpdate
 
 def seen(desk: Desk) -> dict[str, str]:
     """Return the newest step that this clone has seen of each record, by id; nothing without a remote."""
-    return _below(desk, prefix(desk)) if desk.remote is not None else {}
+    return _below(prefix(desk), refs.listed(desk.clone, prefix(desk))) if desk.remote is not None else {}
 
 
 def prefix(desk: Desk) -> str:
@@ -33,23 +33,24 @@ def remember(desk: Desk) -> None:
     """
     if desk.remote is None:
         return
-    before = seen(desk)
-    moved = {
-        request: tip
-        for request, tip in _below(desk, remotes.tracking(desk.remote, REQUESTS)).items()
-        if before.get(request) != tip and _continues(desk, request, before.get(request), tip)
-    }
+    tracked = remotes.tracking(desk.remote, REQUESTS)
+    every = refs.listed(desk.clone, prefix(desk), tracked)
+    before, there = _below(prefix(desk), every), _below(tracked, every)
+    new = {request: tip for request, tip in there.items() if before.get(request) != tip}
+    moved = {request: tip for request, tip in new.items() if _continues(desk, request, before.get(request), tip)}
     updates = [RefUpdate(prefix(desk) + request, before.get(request), tip) for request, tip in moved.items()]
     with contextlib.suppress(RejectedError, GitError):  # another command here was quicker
         refs.update(desk.clone, updates)
 
 
-def _below(desk: Desk, names: str) -> dict[str, str]:
-    found = {name.removeprefix(names): commit for name, commit in desk.clone.refs(names).items()}
-    return {request: commit for request, commit in found.items() if is_id(request)}
+def _below(folder: str, every: dict[str, str]) -> dict[str, str]:
+    found = {name.removeprefix(folder): oid for name, oid in every.items() if name.startswith(folder)}
+    return {request: oid for request, oid in found.items() if is_id(request)}
 
 
 def _continues(desk: Desk, request: str, before: str | None, tip: str) -> bool:
+    if desk.tip(REQUESTS + request) != tip:
+        return False  # no commit
     try:
         if before is not None:
             return growth.grew(desk.clone, before, tip)

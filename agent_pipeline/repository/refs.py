@@ -11,7 +11,7 @@ from agent_pipeline import process
 from agent_pipeline.documents import paths
 from agent_pipeline.errors import GitError, StaleError, UsageError
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.git import attempt
+from agent_pipeline.repository.git import attempt, git
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,16 @@ def check_name(ref: str) -> None:
             f"`{paths.visible(ref)}` is no ref name that can be used",
             hint="give the full name of an ordinary branch, such as refs/heads/main",
         )
+
+
+def listed(clone: Clone, *folders: str) -> dict[str, str]:
+    """Return every ref below `folders` by its full name, with the object that it names, whatever that is.
+
+    No object is looked at: thousands are listed as fast as Git starts. Raises `GitError`.
+    """
+    said = git(clone, "for-each-ref", "--format=%(objectname) %(refname)", *(folder.rstrip("/") for folder in folders))
+    rows = (line.partition(" ") for line in said.decode("utf-8", "surrogateescape").splitlines())
+    return {name: oid for oid, _, name in rows}
 
 
 def update(clone: Clone, updates: Sequence[RefUpdate]) -> None:

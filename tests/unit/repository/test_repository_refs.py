@@ -33,6 +33,15 @@ def test_create_move_delete(project: Project, commits: tuple[str, str]) -> None:
     refs.update(clone, [])
 
 
+def test_every_ref_below_a_folder_is_listed_whatever_it_names(project: Project, commits: tuple[str, str]) -> None:
+    blob = project.blob(b"no commit")
+    for name, oid in ((X, commits[0]), (Y, blob), ("refs/agent-pipeline-other/x", commits[1]), ("refs/o/x", blob)):
+        project.git("update-ref", name, oid)
+    assert refs.listed(project.clone, "refs/agent-pipeline/") == {X: commits[0], Y: blob}
+    assert refs.listed(project.clone, "refs/agent-pipeline", "refs/o/") == {X: commits[0], Y: blob, "refs/o/x": blob}
+    assert refs.listed(project.clone, "refs/nothing/") == {}
+
+
 @pytest.mark.parametrize("where", ["exists", "moved", "gone", "delete moved"])
 def test_a_lost_race_changes_nothing_and_names_the_ref(project: Project, commits: tuple[str, str], where: str) -> None:
     one, two = commits
