@@ -10,8 +10,13 @@ import pytest
 from support.courts import failed, refused
 from support.hostile import HostileRunner
 from support.teams import Team
-from support.trust import Maker
+from support.trust import Maker, sign
 
+from agent_pipeline import clock
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.statement import Statement
+from agent_pipeline.repository import commits
+from agent_pipeline.repository.trees import Put
 from agent_pipeline.verify import decide
 
 At = Callable[[str], Team]
@@ -36,9 +41,8 @@ def test_049_an_approval_under_another_manifest() -> None:
     maker = Maker(reviewers=())
     approval = Maker().approval("rita")
     assert decide(added(maker, approval)).verdict == "passed"
-    other = Maker(changes=Maker().changes[:1])
-    moved = replace(other, reviewers=()).approval("rita")
-    refused(decide(added(maker, moved)), "38 reviews", "0 of 1")
+    statement = Statement.from_json(Envelope.from_json(approval).payload)
+    refused(decide(added(maker, sign(replace(statement, sha256=OTHER), "rita"))), "38 reviews", "0 of 1")
 
 
 def added(maker: Maker, approval: bytes) -> Any:
@@ -56,8 +60,17 @@ def test_050_an_approval_in_another_repository() -> None:
     assert "0 of 1" in found["reviews"], found
 
 
+MOVED = {
+    "evil": "no signed commit",
+    "signed, and evil": "the staged tree is",
+    "gone": "no signed commit",
+    "unsigned": "no signed commit",
+    "of another request": "the staged commit is that of another proposal",
+}
+
+
 @pytest.mark.containers
-@pytest.mark.parametrize("how", ["evil", "gone", "unsigned", "of another request"])
+@pytest.mark.parametrize("how", MOVED)
 def test_051_a_branch_that_moved_after_the_approval(at: At, how: str) -> None:
     team = at("approved")
     branch, tip = f"refs/heads/agent/{team.id}", team.tip()
@@ -68,6 +81,12 @@ def test_051_a_branch_that_moved_after_the_approval(at: At, how: str) -> None:
         files = team.mallory.files(branch)
         files["calc.py"] = EVIL
         team.mallory.push(branch, team.mallory.commit(team.mallory.tree(files), staged))
+    elif how == "signed, and evil":  # by Alice, who has every role
+        runner = HostileRunner(team)
+        tree = runner.built({"calc.py": Put(EVIL, "100644")})
+        draft = commits.draft(runner.clone, tree, [runner.base], "agent change\n", "ci", "ci@example.org", clock.now())
+        oid = commits.write(runner.clone, draft, runner.signer.commit(draft))
+        team.alice.git("push", "-q", "--force", "origin", f"{oid}:{branch}")
     elif how == "unsigned":
         tree = team.mallory.git("rev-parse", f"{staged}^{{tree}}")
         team.mallory.push(branch, team.mallory.commit(tree, team.mallory.ref(f"{staged}^")))
@@ -78,4 +97,5 @@ def test_051_a_branch_that_moved_after_the_approval(at: At, how: str) -> None:
         team.mallory.push(branch, team.mallory.ref(f"refs/heads/agent/{same}"))
     code, rows = team.ci_merge(team.id)
     assert (code, rows[team.id]["merged"]) == (1, False), rows
+    assert MOVED[how] in rows[team.id]["reason"], rows
     assert team.tip() == tip
