@@ -186,11 +186,11 @@ def _counts_swap(version: int, folder: Path) -> bool:
 
 
 def _parents(hierarchy: Hierarchy) -> Sequence[Path]:
-    """Return where a group may be made: in version 2, the nearest that hands down most controllers."""
+    """Return where a group may be made: in version 2, the nearest that is ours and hands down most controllers."""
     if hierarchy.version == 1:
         return (hierarchy.own,)
     candidates = [hierarchy.own, *hierarchy.own.parents]
-    inside = [folder for folder in candidates if folder.is_relative_to(hierarchy.mount)]
+    inside = [folder for folder in candidates if folder.is_relative_to(hierarchy.mount) and os.access(folder, os.W_OK)]
     given = {folder: _handed_down(folder, hierarchy.controllers) for folder in inside}
     if all(len(one) < len(hierarchy.controllers) for one in given.values()):
         for folder in inside:
