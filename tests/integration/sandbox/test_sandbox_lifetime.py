@@ -25,7 +25,7 @@ from agent_pipeline.sandbox.images import docker_load, unpack
 from agent_pipeline.sandbox.session import Session, greet
 
 pytestmark = pytest.mark.containers
-FACTS = SandboxFacts("bubblewrap", "0.8.0", "bwrap", "0" * 64, "0" * 64, "0" * 64, ())
+FACTS = SandboxFacts("bubblewrap", "0.8.0", "bwrap", "0" * 64, "0" * 64, "0" * 64, (), "copy")
 
 OTHER = 54_321  # an ordinary user's number
 CHILD = """
