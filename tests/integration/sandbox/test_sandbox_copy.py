@@ -122,9 +122,10 @@ def test_what_a_sandbox_did_is_harvested_from_its_overlay(
 
 
 def _python(uid: int) -> str:
-    """An interpreter that this user may execute: ours may lie below root's home."""
+    """An interpreter that this user may start again by themselves, as the sweeper does: ours may lie in root's home."""
+    drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
     for candidate in (sys.executable, "/usr/bin/python3"):
-        if process.run(["setpriv", f"--reuid={uid}", "--clear-groups", candidate, "-c", ""], env={}, timeout=20).ok:
+        if process.run([*drop, "sh", "-c", 'exec "$0" -c ""', candidate], env=process.inherited("PATH")).ok:
             return candidate
     pytest.fail("no interpreter that another user may execute")
 
