@@ -67,7 +67,30 @@ def matches(patterns: Iterable[str], path: str) -> bool:
 
 
 def _denied(patterns: tuple[str, ...], path: str) -> bool:
-    """Return whether a deny pattern means `path`, on any file system: `.VSCode/tasks.json` is `.vscode/tasks.json`."""
+    """Return whether a deny pattern means `path`, or a directory that it lies in: what is in one stays denied.
+
+    As Git has it of ignored directories: no `!pattern` reaches into them.
+    """
+    if _means(patterns, path):
+        return True
+    return any(pattern.startswith("!") for pattern in patterns) and _denied_folder(patterns, path.rpartition("/")[0])
+
+
+@lru_cache(maxsize=65_536)
+def _denied_folder(patterns: tuple[str, ...], folder: str) -> bool:
+    if not folder:
+        return False
+    return _means(_of_folders(patterns), f"{folder}/") or _denied_folder(patterns, folder.rpartition("/")[0])
+
+
+@lru_cache(maxsize=64)
+def _of_folders(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what `patterns` say of directories: `a/**` means what is in `a`, so `!a/b` reaches there."""
+    return tuple(pattern[:-1] if pattern.endswith("/**") else pattern for pattern in patterns)
+
+
+def _means(patterns: tuple[str, ...], path: str) -> bool:
+    """Return whether patterns mean `path`, on any file system: `.VSCode/tasks.json` is `.vscode/tasks.json`."""
     folded, key = _folded(patterns), paths.collision_key(path)
     return matches(patterns, path) or ((folded, key) != (patterns, path) and matches(folded, key))
 

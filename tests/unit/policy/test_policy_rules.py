@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
+from agent_pipeline import process
+from agent_pipeline.documents.policy import Globs
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.errors import PolicyError, SchemaError
 from agent_pipeline.policy import load, rules, starter
@@ -99,6 +104,40 @@ def test_each_default_pattern_withholds_something_that_no_other_does() -> None:
         rest = tuple(one for one in starter.SECRETS if one != pattern)
         alone = [path for path in WITHHELD if rules.matches((pattern,), path) and not rules.matches(rest, path)]
         assert alone, pattern
+
+
+REACHING = [
+    (("private/", "!.env.example"), "private/.env.example", True),
+    (("private/", "!.env.example"), "PRIVATE/.env.example", True),
+    (("private/", "!.env.example"), "a/private/b/.env.example", True),
+    (("private/", "!.env.example"), ".env.example", False),
+    (("/x", "!x/y"), "x/y", True),
+    (("*", "!*.py"), "a/b.py", True),
+    (("*", "!*.py"), "b.py", False),
+    (("a/**", "!a/b"), "a/b", False),
+    (("a/**", "!a/b"), "a/c", True),
+    (("a/**", "!a/b"), "a/b/c", True),
+    (("a/*", "!a/b/"), "a/b/c", False),
+    (("*.py", "!a.py"), "a.py", False),
+    (("b", "!b/"), "b/c", False),
+]
+
+
+@pytest.mark.parametrize(("deny", "path", "denied"), REACHING)
+def test_no_exception_reaches_into_a_denied_directory(
+    tmp_path: Path, deny: tuple[str, ...], path: str, *, denied: bool
+) -> None:
+    """As Git has it of what is ignored, and Git is asked, too (but for letters, which it tells apart)."""
+    policy = dataclasses.replace(POLICY, paths=dataclasses.replace(POLICY.paths, read=Globs(("**",), deny)))
+    assert rules.may_read(policy, path) is not denied
+    if path == path.casefold():
+        git = ["git", "-c", "core.excludesFile=/dev/null"]
+        process.run([*git, "init", "--quiet", "."], env=process.inherited("PATH"), cwd=tmp_path)
+        (tmp_path / ".gitignore").write_text("\n".join(deny) + "\n")
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+        asked = process.run([*git, "check-ignore", "-q", path], env=process.inherited("PATH"), cwd=tmp_path)
+        assert (asked.code == 0) is denied
 
 
 @pytest.mark.parametrize(
