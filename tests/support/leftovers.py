@@ -14,6 +14,7 @@ from pathlib import Path
 
 FORMAT = "{{.Name}} {{range .HostConfig.Mounts}}{{.Source}} {{end}}"
 LABEL = "agent-pipeline"
+SHORTEST = 8  # letters of a name that no other's group has by chance
 
 
 def leftovers(top: Path, *, expected: Iterable[Path] = (), within: float = 0.0) -> list[str]:
@@ -54,7 +55,7 @@ def _mounts(top: Path, expected: set[str]) -> Iterator[str]:
 
 def _control_groups(top: Path) -> Iterator[str]:
     """Groups carry the id of the request that they were made for, or `init` and the base."""
-    words = {ref.rsplit("/", 1)[-1] for ref in _refs(top)}
+    words = {word for ref in _refs(top) if len(word := ref.rsplit("/", 1)[-1]) >= SHORTEST}
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
         for name in names:
             if name.startswith(f"{LABEL}.") and any(word in name for word in words):
