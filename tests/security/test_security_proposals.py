@@ -136,7 +136,7 @@ FACTS: dict[str, tuple[dict[str, Any], str]] = {
     "somebody else's branch": ({"staging": f"refs/heads/agent/{'a' * 16}"}, "staging branch"),
     "a failed run": ({"outcome": "seconds"}, "transcript"),
     "another transcript": ({"transcript": "0" * 64}, "transcript"),
-    "a run from tomorrow": ({"started": "2999-01-01T00:00:00Z", "finished": "2999-01-01T00:00:00Z"}, "times"),
+    "a run that ended before it began": ({"started": "2999-01-01T00:00:00Z"}, "times"),
     "a tree of its own": ({"tree": "1" * 40}, "manifest"),
     "a base of its own": ({"base_tree": "1" * 40}, "base"),
 }  # fmt: skip
