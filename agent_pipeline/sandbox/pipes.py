@@ -34,7 +34,7 @@ def shorter(link: Link, workspace: Path) -> Link:
             if answer[0] == frames.FAULT:
                 return link
             frames.expect(answer, frames.DONE)
-            return PipeLink(_one_way(from_it, os.O_RDONLY), _one_way(to_it, os.O_WRONLY))
+            return _both(from_it, to_it)
     except OSError as error:
         raise SandboxError(f"no named pipe can be made in {workspace}: {error.strerror}") from error
 
@@ -57,6 +57,15 @@ def _pipe(workspace: Path) -> Iterator[tuple[bytes, int]]:
             os.close(descriptor)
     finally:
         path.unlink()
+
+
+def _both(from_it: int, to_it: int) -> PipeLink:
+    reader = _one_way(from_it, os.O_RDONLY)
+    try:
+        return PipeLink(reader, _one_way(to_it, os.O_WRONLY))
+    except OSError:
+        os.close(reader)
+        raise
 
 
 def _one_way(descriptor: int, way: int) -> int:
