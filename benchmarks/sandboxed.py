@@ -80,8 +80,9 @@ def _bench(stack: ExitStack) -> tuple[configuration.Config, Engine, Image, Clone
 def tool_call() -> Result:
     """One `true` through the frame agent, against the same by an exec of the Docker SDK in the same image.
 
-    Every call is a figure, those after a pause too.
-    After each pair is a pause: the engine still tidies up after its execs for a while, which is not ours to pay.
+    Twenty calls one after another, as an agent makes them, then twenty execs: each call is a figure, the first ones too,
+    for which the execs and the pause have left the processor cold. The pause is there because the engine still tidies
+    up after its execs for a while, which is not ours to pay.
     """
     with ExitStack() as stack:
         config, box, image, clone, client, loaded = _bench(stack)
@@ -97,8 +98,8 @@ def tool_call() -> Result:
             lambda: sandbox.run(["true"], seconds=10),
             lambda: container.exec_run(["true"]),
             peer_name="docker SDK exec_run",
-            runs=30,
-            inner=5,
+            runs=15,
+            inner=20,
             apart=True,
             between=lambda: clock.sleep(0.1),
         )
