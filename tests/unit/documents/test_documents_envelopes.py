@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agent_pipeline.documents import envelope as envelopes
+from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope, plain
 from agent_pipeline.errors import SchemaError
 
@@ -42,3 +44,43 @@ def test_any_other_writing_is_none(*, envelope: Envelope, where: int, name: str,
 def test_what_is_no_envelope_is_refused(data: bytes) -> None:
     with pytest.raises(SchemaError):
         Envelope.from_one_form(data)
+
+
+def _by_the_strict_reader(data: bytes) -> tuple[Envelope | None, bool]:
+    """Read as if there were no shorter way; say whether it is the one form."""
+    try:
+        value, canonical = strict.parse_with_form(data, what="the envelope")
+        return envelopes._envelope(value), canonical and len(value) == 3 and len(value["signatures"][0]) == 2
+    except SchemaError:
+        return None, False
+
+
+@given(ENVELOPES)
+def test_the_short_way_reads_what_is_written(envelope: Envelope) -> None:
+    data = envelope.to_json()
+    assert (envelopes._as_written(data) is None) is bool({'"', "\\"} & set(envelope.payload_type))
+
+
+@given(envelope=ENVELOPES, at=st.integers(0), gone=st.integers(0, 3), more=st.binary(max_size=3))
+@example(envelope=Envelope("a", b"", KEYID, b"s"), at=40, gone=1, more=b"\n")
+@example(envelope=Envelope("a", b"b", KEYID, b"s"), at=13, gone=1, more=b"h")  # stray bits
+def test_the_short_way_never_says_what_the_strict_reader_does_not(
+    envelope: Envelope, at: int, gone: int, more: bytes
+) -> None:
+    written = envelope.to_json()
+    at %= len(written) + 1
+    data = written[:at] + more + written[at + gone :]
+    read = envelopes._as_written(data)
+    assert read is None or (read, True) == _by_the_strict_reader(data)
+
+
+def test_the_short_way_knows_the_bounds_of_the_schema() -> None:
+    for envelope in (
+        Envelope("a" * 201, b"x", KEYID, b"s"),
+        Envelope("a", b"x", KEYID, b"s" * 800),
+        Envelope("a", b"x", KEYID.upper(), b"s"),
+        Envelope("a", b"x", KEYID, b""),
+        Envelope("a", b"x" * strict.MAX_BYTES, KEYID, b"s"),
+    ):
+        with pytest.raises(SchemaError):
+            Envelope.from_json(envelope.to_json())
