@@ -18,9 +18,10 @@ from typing import Final
 from agent_pipeline.attestation import dsse, keys
 from agent_pipeline.documents import moments
 from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.root import PAYLOAD_TYPE, TrustRoot, first_digest
 from agent_pipeline.documents.words import counted
-from agent_pipeline.errors import SchemaError, SignatureError, UsageError
+from agent_pipeline.errors import SchemaError, SignatureError, UnavailableError, UsageError
 
 ROOT: Final = "root"
 REVIEWER: Final = "reviewer"
@@ -33,8 +34,8 @@ def load_root(versions: Sequence[Sequence[bytes]], *, pin: str, now: datetime | 
 
     `now` None asks not whether it has expired: one that has can still be renewed, and do nothing else. `pin` is the
     SHA-256 of the first version's payload, with or without `sha256:`. Raises `SignatureError` when any link does not
-    hold or the newest version has expired at `now`, `SchemaError` for a form that is wrong, `UsageError` for a pin that
-    is no digest.
+    hold, `SchemaError` for a form that is wrong, `UsageError` for a pin that is no digest, and `UnavailableError` when
+    all of that holds and the newest version has expired at `now`.
     """
     match = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", pin)
     if match is None:
@@ -177,11 +178,16 @@ def _owners(root: TrustRoot) -> dict[str, str]:
 
 
 def check_expiry(root: TrustRoot, now: datetime) -> None:
-    """Raise `SignatureError` when `root` has expired at `now`."""
+    """Raise `UnavailableError` when `root` has expired at `now`.
+
+    That is no answer about anything: whoever judged by it might have been kept from a newer one.
+    """
     if now >= moments.parse(root.expires):
-        raise SignatureError(
-            f"version {root.version} of the trust root expired at {root.expires}",
-            hint="a person with the role root renews it: agent-pipeline trust sign --renew",
+        raise UnavailableError(
+            f"version {root.version} of the trust root of {visible(root.repository)}, {root.branch}, expired at "
+            f"{root.expires}: nothing can be judged by it",
+            hint=f"{' or '.join(holders(root))} can renew it: agent-pipeline trust sign --renew; until then all that "
+            "was proposed waits, and none of it is refused",
         )
 
 

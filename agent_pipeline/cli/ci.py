@@ -213,7 +213,7 @@ def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
     if merged is None:
         missing = "; ".join(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
         waiting = all(waits(check.name) for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
-        return row | {"reason": missing, "waiting": waiting}, NO
+        return row | {"reason": missing, "waiting": waiting}, NO if decision.verdict == FAILED else COULD_NOT_TELL
     done = {"merged": True, "target": merged.target, "old": merged.old, "new": merged.new, "reason": "all proofs hold"}
     return row | done, YES
 

@@ -9,7 +9,7 @@ from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
-from agent_pipeline.documents.verification import FAILED, PASSED
+from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.signing import hand as hands
@@ -40,7 +40,8 @@ def land(out: Output, name: str, *, push: bool) -> int:
         desk = desks.here(out, push=push)
         state = desks.state(desk, desks.find_record(desk, record.id)[0])
     if state.word == "staged" and _may(desk, "merger"):
-        _, merged = pipeline.land(desk, record.id, clock.now())
+        decision, merged = pipeline.land(desk, record.id, clock.now())
+        code = COULD_NOT_TELL if decision.verdict == UNKNOWN else code
         desk = desks.here(out, push=push)
         if merged is not None:
             out.talk(f"merged into {merged.target.removeprefix('refs/heads/')} as {merged.new[:12]}")

@@ -74,7 +74,8 @@ def open_desk(
     """Fetch, find the anchor, and load the rules in force. Without `push` nothing is fetched and the work stays local.
 
     `now` None takes a trust root that has expired too: for looking at it and renewing it. Raises `UsageError` when
-    nothing is pinned or set up, `SignatureError` for a trust root that does not hold or was rewound.
+    nothing is pinned or set up, `SignatureError` for a trust root that does not hold or was rewound, `UnavailableError`
+    for one that has expired.
     """
     remote = clone.remote()
     left_out = remotes.fetch(clone, remote) if remote is not None and push else ()

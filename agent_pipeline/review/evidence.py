@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from agent_pipeline.agent.prompts import registry
+from agent_pipeline.attestation.trust import check_expiry
 from agent_pipeline.audit import high_water
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.proposal import Change
@@ -83,19 +84,25 @@ def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
 
 
 def verify_dossier(desk: Desk, dossier: Dossier, now: datetime) -> Verification:
-    """Verify one proposal as CI does.
-
-    Raises `UsageError` where the rules or the address that this machine judges by do not hold themselves: nothing was
-    found out about the proposal then, and nothing may be logged of it.
-    """
+    """Verify one proposal as CI does. Raises what `_check_own` raises."""
     found = verify(inputs(desk, dossier, now))
+    _check_own(desk, found, now)
+    return found
+
+
+def _check_own(desk: Desk, found: Verification, now: datetime) -> None:
+    """Raise where the rules or the address that this machine judges by do not hold themselves.
+
+    Nothing was found out about the proposal then, whatever other steps say, and nothing may be logged of it. Raises
+    `UnavailableError` for a trust root that expired since this desk was opened, else `UsageError`.
+    """
+    check_expiry(desk.landed.root, now)
     own = [check for check in found.checks if check.outcome == FAILED and check.name.partition(" ")[2] in OWN]
     if own:
         raise UsageError(
             f"nothing can be judged here: {'; '.join(f'{check.name}: {check.reason}' for check in own)}",
-            hint="mend this machine's clock, its pin or the address of its clone; the proposal waits",
+            hint="mend this machine's pin or the address of its clone; the proposal waits",
         )
-    return found
 
 
 def staged_tip(desk: Desk, dossier: Dossier) -> str | None:
@@ -126,7 +133,12 @@ def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) 
 def decide_landing(
     desk: Desk, dossier: Dossier, now: datetime, *, merger: str
 ) -> tuple[Verification, tuple[bytes, ...]]:
-    """Decide as the merge does. Return the decision, and CI's and the reviewers' envelopes that it rests on."""
+    """Decide as the merge does. Return the decision, and CI's and the reviewers' envelopes that it rests on.
+
+    Raises what `_check_own` raises.
+    """
     landing = landing_inputs(desk, dossier, now, merger=merger)
+    decision = decide(landing)
+    _check_own(desk, decision, now)
     held = so_far(landing).envelopes
-    return decide(landing), tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held)
+    return decision, tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held)

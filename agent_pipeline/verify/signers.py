@@ -35,7 +35,8 @@ def trust_root(case: Case) -> str:
     """The trust root is sound and has not expired.
 
     Threat: a frozen repository that serves an old trust root for ever. (Its chain to the pinned first version was
-    checked when it was loaded.)
+    checked when it was loaded.) Could not tell, when it has expired: that says nothing of the proposal, and a rejection
+    would be final.
     """
     trust.check_sound(case.inputs.root)
     trust.check_expiry(case.inputs.root, case.inputs.now)

@@ -21,8 +21,8 @@ from agent_pipeline.documents import strict
 from agent_pipeline.documents.approval import REJECTED
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.root import Key, Person, TrustRoot, first_digest
-from agent_pipeline.documents.verification import FAILED, Verification
-from agent_pipeline.errors import SchemaError, SignatureError
+from agent_pipeline.documents.verification import FAILED, UNKNOWN, Verification
+from agent_pipeline.errors import SchemaError, SignatureError, UnavailableError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.verify import decide
 
@@ -171,9 +171,9 @@ def test_057_a_skipped_version_and_one_by_the_new_people_alone_are_no_chain() ->
 
 def test_058_an_expired_root_and_thresholds_that_mean_nothing() -> None:
     envelopes, pin = seal_root(TWO, "ada", "bob"), first_digest(TWO.to_json())
-    with pytest.raises(SignatureError, match="expired"):
+    with pytest.raises(UnavailableError, match="expired"):
         trust.load_root([envelopes], pin=pin, now=NOW + timedelta(days=300))
-    assert "03 trust root" in {c.name for c in decide(replace_now(Maker())).checks if c.outcome == FAILED}
+    assert "03 trust root" in {c.name for c in decide(replace_now(Maker())).checks if c.outcome == UNKNOWN}
     for threshold in (0, -1):
         with pytest.raises(SchemaError):
             trust.parse(replace(TWO, threshold=threshold).to_json())

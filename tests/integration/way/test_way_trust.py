@@ -246,23 +246,64 @@ def test_a_branch_that_takes_no_push_gets_a_pull_request(at: Callable[[str], Tea
 
 def test_a_trust_root_is_renewed_before_and_after_it_expired(at: Callable[[str], Team]) -> None:
     team = at("ready")
-    for days, code in ((20, 0), (-1, 1)):
-        _expires_in(team, days)
+    for days, code in ((20, 0), (-1, 3)):
+        _expires_in(team, timedelta(days=days))
         listed = team.alice.run("list", "--json")
         assert listed.code == code, str(listed)
         if code:
-            refused(listed, 1, "expired", "trust sign --renew")
+            refused(listed, 3, "expired", "trust sign --renew")
         assert "expires on" in str(shown(team.alice)["warning"])
         assert team.alice.yes("trust", "sign", "--renew")["landed"]
         assert shown(team.alice)["warning"] is None
         assert team.alice.run("list").code == 0
 
 
-def _expires_in(team: Team, days: int) -> None:
+# What decides, or goes on from what was decided: none of it knows whether its rules still hold.
+DECIDING = (
+    ("ci", "run"), ("ci", "run", "ID"), ("ci", "replay", "ID", "--out", "replay.json"), ("ci", "stage", "ID"),
+    ("ci", "merge"), ("ci", "merge", "ID"), ("land", "ID"), ("review", "list"),
+    ("review", "approve", "ID", "--tree", "TREE"), ("review", "reject", "ID", "--reason", "no"),
+    ("list",), ("show", "ID"), ("audit", "verify"), ("audit", "tail"), ("close", "ID"), ("stop", "--all"), ("resume",),
+    ("bundle", "export", "ID", "again.agentpatch"), ("bundle", "import", "FILE"), ("request", "x", "--dry-run"),
+    ("trust", "add", "rosa", "--role", "requester"),
+)  # fmt: skip
+
+
+def test_by_an_expired_trust_root_nothing_can_be_told_and_nothing_is_refused_for_good(
+    at: Callable[[str], Team],
+) -> None:
+    team = at("proposed")
+    file, words = str(team.top / "it.agentpatch"), {"ID": team.id, "TREE": team.found["tree"]}
+    _expires_in(team, timedelta(seconds=20))
+    team.alice.yes("bundle", "export", team.id, file)
+    assert team.alice.run("bundle", "verify", file).code == 0
+    expires = str(shown(team.alice)["expires"])
+    while clock.now() < clock.parse_rfc3339(expires):
+        clock.sleep(0.2)
+
+    before, pin = team.alice.git("ls-remote", str(team.bare)), str(shown(team.alice)["root"])
+    words["FILE"] = file
+    whose = {"ci": team.ci, "review": team.rosa}
+    for argv in DECIDING:
+        done = whose.get(argv[0], team.alice).run(*(words.get(word, word) for word in argv), "--json")
+        refused(done, 3, "version 4", "main, expired at", expires, "alice", "agent-pipeline trust sign --renew")
+    for pinned in ((), ("--root", pin)):
+        offline = team.rosa.run("bundle", "verify", file, *pinned, "--json")
+        told = {row["name"]: row for row in offline.document["checks"] if row["outcome"] not in ("passed", "skipped")}
+        assert (offline.code, offline.document["verdict"], list(told)) == (3, "unknown", ["03 trust root"])
+        assert (offline.document["proofs"], "expired" in told["03 trust root"]["reason"]) == ([], True)
+    assert team.alice.git("ls-remote", str(team.bare)) == before
+
+    assert team.alice.yes("trust", "sign", "--renew")["landed"]
+    code, results = team.ci_run()
+    assert (code, results[team.id]["verdict"]) == (0, "passed")
+
+
+def _expires_in(team: Team, left: timedelta) -> None:
     """Put a version on the branch that expires so soon: somebody forgot to renew it."""
     alice, root = team.alice, landed_root(team.alice)
     alice.git("pull", "-q", "--ff-only", "origin", "main")
-    draft = drafts.renew(root, expires=clock.now() + timedelta(days=days))
+    draft = drafts.renew(root, expires=clock.now() + left)
     key = signer(alice)
     path = alice.clone / file_name(draft.version, key.public().keyid)
     path.write_bytes(key.envelope(PAYLOAD_TYPE, draft.to_json()).to_json() + b"\n")

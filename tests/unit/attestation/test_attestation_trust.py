@@ -18,7 +18,7 @@ from support.trust import BRANCH, NOW, REPOSITORY, ended, public, root_of, seal,
 from agent_pipeline.attestation import drafts, keys, trust
 from agent_pipeline.documents import moments, strict
 from agent_pipeline.documents.root import PAYLOAD_TYPE, Key, Person, TrustRoot, first_digest
-from agent_pipeline.errors import AgentPipelineError, SchemaError, SignatureError, UsageError
+from agent_pipeline.errors import AgentPipelineError, SchemaError, SignatureError, UnavailableError, UsageError
 
 TWO = {"ada": ("root",), "bob": ("root",), "cy": ("root",), "robot": ("ci",)}
 FIRST = root_of(TWO, threshold=2)
@@ -138,8 +138,9 @@ def test_an_empty_version() -> None:
 
 
 def test_expiry_of_the_newest_version_counts() -> None:
-    with pytest.raises(SignatureError, match="expired"):
+    with pytest.raises(UnavailableError, match=rf"version 1 .*{REPOSITORY}, {BRANCH}, expired at") as error:
         load(seal_root(FIRST, "ada", "bob"), days=300)
+    assert "ada or bob or cy can renew it: agent-pipeline trust sign --renew" in str(error.value.hint)
     longer = replace(SECOND, expires=moments.write(NOW + timedelta(days=600)))
     assert load(seal_root(FIRST, "ada", "bob"), seal_root(longer, "ada", "bob"), days=300) == longer
 

@@ -18,7 +18,7 @@ from agent_pipeline.documents.approval import REJECTED
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import MERGER_ID
-from agent_pipeline.documents.verification import FAILED, PASSED, Check, Verification
+from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification
 from agent_pipeline.verify import decide
 from agent_pipeline.verify.inputs import LandingInputs
 from agent_pipeline.verify.landing import STEPS
@@ -376,6 +376,18 @@ def test_a_rejection_of_another_proposal_does_not_stand_here() -> None:
     assert (
         decide(Maker(**added(MAKER.approval("rex", REJECTED, proposal=OTHER, reason="no"))).landing()).verdict == PASSED
     )
+
+
+# Whose own machine or rules cannot tell.
+
+
+def test_an_expired_trust_root_is_never_a_yes_and_no_no_either() -> None:
+    soon = replace(LANDING.inputs.root, expires=moments.write(NOW + timedelta(seconds=1)))
+    for later, verdict in ((0, PASSED), (1, UNKNOWN)):
+        inputs = replace(LANDING.inputs, root=soon, now=NOW + timedelta(seconds=later))
+        decision = decide(replace(LANDING, inputs=inputs))
+        assert (decision.verdict, bool(decision.proofs)) == (verdict, verdict == PASSED)
+        assert failed(decision) == set()
 
 
 # What is said.
