@@ -1,17 +1,20 @@
 """Writing a file whole or not at all: beside its place first, then there in one step.
 
 What was there before stays until the new content is complete and on the disk; an interrupt, a full disk or a killed
-process leaves the old file, or none.
+process leaves the old file, or none. What a killed process left beside it goes when the same file is next written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+from agent_pipeline import temporary
+
+_LETTERS: Final = 50  # of the name: four bytes each, and what is added to them, are no longer than a name may be
 
 
 @contextlib.contextmanager
@@ -20,17 +23,16 @@ def written_whole(path: Path, *, mode: int = 0o600, replace: bool = True) -> Ite
 
     The directory must be there. Raises `OSError`; without `replace`, `FileExistsError` when something is at `path`.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name[:100]}-")
-    beside = Path(name)
+    beside = temporary.file(path.absolute().parent, f".{path.name[:_LETTERS]}-")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(beside.descriptor, "wb", closefd=False) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        beside.chmod(mode)
+        beside.path.chmod(mode)
         if replace:
-            beside.replace(path)
+            beside.path.replace(path)
         else:
-            os.link(beside, path)  # unlike a rename it never replaces
+            os.link(beside.path, path)  # unlike a rename it never replaces
     finally:
-        beside.unlink(missing_ok=True)
+        beside.remove()

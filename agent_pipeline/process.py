@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess  # noqa: TID251 - the one place
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from agent_pipeline import temporary
 from agent_pipeline.errors import UnavailableError
 
 _READ = 65536
@@ -211,17 +211,20 @@ def when_killed(argv: Sequence[str], *, env: Mapping[str, str]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def scratch(prefix: str, *, below: Path | None = None) -> Iterator[Path]:
-    """Make a temporary directory, and remove it afterwards even when an interrupt comes at that very moment."""
-    made: list[Path] = []
+def scratch(word: str, *, below: Path | None = None) -> Iterator[Path]:
+    """Make a temporary directory for `word`, and remove it afterwards even when an interrupt comes at that very moment.
+
+    What of them was left `below` by processes that were killed goes first.
+    """
+    made: list[temporary.Held] = []
     try:
         with held_back():
-            made.append(Path(tempfile.mkdtemp(prefix=prefix, dir=below)))
-        yield made[0]
+            made.append(temporary.folder(word, below))
+        yield made[0].path
     finally:
         with held_back():
             for folder in made:
-                shutil.rmtree(folder)
+                folder.remove()
 
 
 @contextlib.contextmanager

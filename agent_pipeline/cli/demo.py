@@ -135,7 +135,7 @@ def _story(case: dict[str, Any], document: dict[str, Any], diff: str, kept: Path
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with process.scratch("agent-pipeline-demo-") as folder:
+        with process.scratch("demo") as folder:
             yield folder
         return
     if keep.exists() and any(keep.iterdir()):

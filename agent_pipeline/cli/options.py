@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from agent_pipeline import config as configuration
+from agent_pipeline import temporary
 from agent_pipeline.cli.output import Output
 from agent_pipeline.errors import AgentPipelineError, StorageError, UsageError
 
@@ -45,7 +46,11 @@ def command(example: str, *, network: bool = False) -> Callable[[Callable[..., A
 
 
 def _called(function: Callable[..., Any], out: Output, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 - its own
-    """Call the command. Raises `UsageError` for words that are no text: no document could carry them."""
+    """Call the command, once what killed ones left is removed.
+
+    Raises `UsageError` for words that are no text: no document could carry them.
+    """
+    temporary.sweep()
     for value in kwargs.values():
         for word in value if isinstance(value, tuple) else (value,):
             if isinstance(word, str) and any("\ud800" <= char <= "\udfff" for char in word):

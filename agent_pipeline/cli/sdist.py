@@ -10,7 +10,6 @@ import gzip
 import io
 import os
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agent_pipeline import process
 from agent_pipeline.cli import package_index
 from agent_pipeline.cli.package_index import Listed, Sources
 from agent_pipeline.documents import strict
@@ -118,12 +118,12 @@ def unpack(archive: Path, folder: Path) -> Path:
     plain = _decompressed(archive)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as temporary:
+        with process.scratch("unpack", below=folder.parent) as temporary:
             with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
                 tar.extractall(temporary, members=_members(tar, top), **_FILTER)  # noqa: S202 - `_members` checks each
-            if not (Path(temporary) / top).is_dir():
+            if not (temporary / top).is_dir():
                 raise PathError(f"{archive.name} has no directory {top}/", hint="nothing was unpacked")
-            return (Path(temporary) / top).rename(folder)
+            return (temporary / top).rename(folder)
     except (_FilterError, ValueError, OverflowError) as error:
         raise PathError(f"{archive.name}: {error}", hint="nothing was unpacked") from error
     except tarfile.TarError as error:

@@ -42,7 +42,7 @@ def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Chang
     _check_rebuilt(clone, base_tree, tree, changes)
     new = {tree, *(row[3] for row in rows if row[1] != _ABSENT)}
     try:
-        with process.scratch("agent-pipeline-check-") as folder:
+        with process.scratch("check") as folder:
             _check_paths(clone, changes, folder)
             if whole:
                 _check_objects(clone, new, folder)

@@ -19,7 +19,7 @@ def diff(clone: Clone, base_tree: str, tree: str) -> str:
     """
     flags = ("-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index")
     try:
-        with process.scratch("agent-pipeline-diff-") as folder:
+        with process.scratch("diff") as folder:
             bare = folder / "diff.git"
             git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
             done = attempt(bare, "diff-tree", *flags, "--end-of-options", base_tree, tree, env=borrowing(clone))

@@ -36,7 +36,7 @@ def quarantined(objects: Iterable[GitObject]) -> Iterator[Clone]:
 
     Raises `SchemaError` when Git's checks refuse one, `GitError` when Git cannot be asked.
     """
-    with process.scratch("agent-pipeline-bundle-") as folder:
+    with process.scratch("bundle") as folder:
         bare = folder / "bundle.git"
         git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
         hint = "whoever made the bundle made it by hand; refuse it"
