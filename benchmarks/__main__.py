@@ -29,7 +29,9 @@ WHERE = {
         ),
         "verifying",
     ),
-    **dict.fromkeys(("log-append", "log-append-growth", "log-prove", "log-continues", "log-decide"), "logs"),
+    **dict.fromkeys(
+        ("log-append", "log-append-growth", "log-prove", "log-continues", "log-decide", "log-audit"), "logs"
+    ),
     **dict.fromkeys(("swerex-start", "swerex-command"), "against_swerex"),
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agent_pipeline.attestation import log_tree, merkle
 from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit.walking import Finding, walk
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED
 from agent_pipeline.repository import refs
@@ -31,6 +32,7 @@ from support.trust import Maker, sign
 from benchmarks.long_logs import LARGE, SMALL, written
 
 MAKER = Maker()
+_LAST = 100
 _SAME = f"the same at {SMALL:,} entries"
 
 
@@ -141,10 +143,33 @@ def decision() -> Result:
     return in_turn("log-decide", _decide(large), _decide(small), peer_name=_SAME, runs=30, inner=5)
 
 
+def _audit(clone: Clone) -> Callable[[], None]:
+    """Return what goes through the last entries, as an audit goes through every one."""
+    head = clone.ref(LOG)
+    assert head is not None
+    base = head
+    for _ in range(_LAST):
+        base = audit_log.before(clone, base) or base
+
+    def audit() -> None:
+        steps = list(walk(clone, MAKER.root, head, base))
+        assert len(steps) == _LAST
+        assert not any(isinstance(step, Finding) for step in steps)
+
+    return audit
+
+
+def audit() -> Result:
+    """Auditing the last 100 entries, everything that they store compared: at 100,000 entries against 1,000."""
+    large, small = _logs()
+    return in_turn("log-audit", _audit(large), _audit(small), peer_name=_SAME, runs=20)
+
+
 ALL: dict[str, Callable[[], Result]] = {
     "log-append": append,
     "log-append-growth": append_growth,
     "log-prove": prove,
     "log-continues": continues,
     "log-decide": decision,
+    "log-audit": audit,
 }

@@ -80,9 +80,9 @@ def _bench(stack: ExitStack) -> tuple[configuration.Config, Engine, Image, Clone
 def tool_call() -> Result:
     """One `true` through the frame agent, against the same by an exec of the Docker SDK in the same image.
 
-    Twenty calls one after another, as an agent makes them, then twenty execs: each call is a figure, the first ones too,
-    for which the execs and the pause have left the processor cold. The pause is there because the engine still tidies
-    up after its execs for a while, which is not ours to pay.
+    Twenty calls one after another, as an agent makes them, then twenty execs: each call is a figure, the first ones
+    too, for which the execs and the pause have left the processor cold. The pause is there because the engine still
+    tidies up after its execs for a while, which is not ours to pay.
     """
     with ExitStack() as stack:
         config, box, image, clone, client, loaded = _bench(stack)

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import pygit2
-from pygit2.enums import DeltaStatus, FileMode
+from typing import Final
 
-from agent_pipeline.errors import GitError
+import pygit2
+from pygit2.enums import FileMode
+
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.listing import read_tree
+from agent_pipeline.repository.compare import differences
+
+_PLAIN: Final = f"{FileMode.BLOB:o}"
 
 
 def changed_files(clone: Clone, old: str | None, new: str) -> dict[str, str | None]:
     """Return the object of every file that `new` has otherwise than `old` (None: the empty tree), None for one gone.
 
-    What is no regular file is given with its mode before the object, so that it equals nothing that is expected. Raises
-    `GitError`.
+    What is no regular file is given with its mode before the object, so that it equals nothing that is expected. Bytes
+    that are no UTF-8 are escaped in the names. Raises as `differences` does. libgit2's own diff of two trees unfolds
+    all of both: an audit, which compares each entry of the log with the one before, would take the square of its length.
     """
-    try:
-        tree = read_tree(clone, new)
-        diff = tree.diff_to_tree(swap=True) if old is None else read_tree(clone, old).diff_to_tree(tree)
-        deltas = list(diff.deltas)
-    except (KeyError, ValueError, pygit2.GitError) as error:
-        raise GitError(f"trees {old} and {new} cannot be compared: {error}") from error
-    found: dict[str, str | None] = {}
-    for delta in deltas:
-        if delta.status == DeltaStatus.DELETED:
-            found.setdefault(delta.old_file.path, None)
-        else:
-            regular = delta.new_file.mode == FileMode.BLOB
-            found[delta.new_file.path] = (
-                str(delta.new_file.id) if regular else f"{delta.new_file.mode:o} {delta.new_file.id}"
-            )
-    return found
+    return {
+        path.decode("utf-8", "backslashreplace"): None if after is None else _object(*after)
+        for path, _, after in differences(clone, old, new)
+    }
+
+
+def _object(mode: str, oid: str) -> str:
+    return oid if mode == _PLAIN else f"{mode} {oid}"
 
 
 def blob_id(data: bytes) -> str:

@@ -32,7 +32,7 @@ def compare(clone: Clone, base_tree: str, tree: str) -> tuple[Change, ...]:
     files or bytes; `GitError` when a tree cannot be read.
     """
     changes, total = [], 0
-    for path, before, after in sorted(_differences(clone, base_tree, tree)):
+    for path, before, after in sorted(differences(clone, base_tree, tree)):
         change = _change(clone, _name(path), before, after, MAX_BYTES - total)
         total += change.size or 0
         changes.append(change)
@@ -69,8 +69,12 @@ def _name(path: bytes) -> str:
         raise refused(path.decode("utf-8", "surrogateescape"), "its name is no UTF-8") from None
 
 
-def _differences(clone: Clone, base_tree: str, tree: str) -> Iterator[_Pair]:
-    """Walk both trees side by side, below directories that differ only."""
+def differences(clone: Clone, base_tree: str | None, tree: str) -> Iterator[_Pair]:
+    """Yield what differs, by path: mode and object before (None: nothing) and after, in no order.
+
+    Both trees are walked side by side, below directories that differ only: the time is that of the change, whatever the
+    trees hold. None for `base_tree` is the empty tree. Raises `PathError` beyond `MAX_CHANGES`, `GitError`.
+    """
     pending: list[tuple[bytes, str | None, str | None]] = [(b"", base_tree, tree)]
     count = 0
     while pending:
