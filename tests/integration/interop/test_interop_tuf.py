@@ -21,7 +21,7 @@ from agent_pipeline.attestation import trust
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import PAYLOAD_TYPE, Person, TrustRoot, first_digest
-from agent_pipeline.errors import SchemaError, SignatureError
+from agent_pipeline.errors import SchemaError, SignatureError, UnavailableError
 
 TEAM = {"ada": ("root", "requester"), "bo": ("root", "ci"), "cy": ("reviewer",)}
 FIRST = root_of(TEAM, threshold=2)
@@ -49,7 +49,7 @@ def ours_says(versions: list[tuple[bytes, ...]]) -> int | str:
     pin = first_digest(Envelope.from_json(versions[0][0]).payload)
     try:
         return trust.load_root(versions, pin=pin, now=NOW).version
-    except (SignatureError, SchemaError) as error:
+    except (SignatureError, SchemaError, UnavailableError) as error:
         return type(error).__name__
 
 
@@ -163,6 +163,6 @@ def test_one_person_with_two_keys_meets_theirs_and_not_ours() -> None:
 
 def test_expiry_is_asked_for_by_both() -> None:
     old = replace(FIRST, expires="2020-01-01T00:00:00Z")
-    assert ours_says([seal_root(old, "ada", "bo")]) == "SignatureError"
+    assert ours_says([seal_root(old, "ada", "bo")]) == "UnavailableError"
     theirs = SimpleEnvelope[Root].from_bytes(merged(seal_root(old, "ada", "bo"))).get_signed()
     assert theirs.is_expired(NOW.replace(tzinfo=UTC))
