@@ -179,3 +179,22 @@ def stopped_by(entries: Iterable[Signed]) -> Signed | None:
     """Return the entry that stopped everything, None when there is none or work was resumed after it."""
     cord = [signed for signed in entries if signed.entry.event in ("stopped", "resumed")]
     return cord[-1] if cord and cord[-1].entry.event == "stopped" else None
+
+
+def standing_rejections(about: Iterable[LogEntry]) -> list[LogEntry]:
+    """Return the rejections among the entries about one proposal that stand by the log alone, oldest first.
+
+    CI's own stand for good. A reviewer's ends with a later entry about an approval by the same reviewer that names it.
+    """
+    standing: list[LogEntry] = []
+    for entry in about:
+        if entry.event == "rejected":
+            standing.append(entry)
+        elif entry.event == "approved":
+            standing = [one for one in standing if not _took_back(entry, one)]
+    return standing
+
+
+def _took_back(approved: LogEntry, rejected: LogEntry) -> bool:
+    named = set(rejected.envelopes)
+    return rejected.reviewer is not None and rejected.reviewer == approved.reviewer and named <= set(approved.envelopes)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent_pipeline.attestation.log_entries import Signed
+from agent_pipeline.attestation.log_entries import Signed, standing_rejections
 from agent_pipeline.audit import record_whole, seen_records
 from agent_pipeline.audit.walking import Finding
 from agent_pipeline.documents import strict
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import commits, remotes
 from agent_pipeline.repository.dossier import REQUEST_FILE
@@ -35,7 +36,8 @@ class Named:
     asked: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
-    _admitted: set[str] = field(default_factory=set)
+    _admitted: dict[str, Signed] = field(default_factory=dict)
+    _ends: dict[str, list[LogEntry]] = field(default_factory=dict)
     _looked: set[tuple[str, int | None, str | None]] = field(default_factory=set)
     _held: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
     _seen: dict[str, str] | None = None
@@ -110,12 +112,17 @@ class Named:
     def _note(self, signed: Signed) -> None:
         request, event = str(signed.entry.request), signed.entry.event
         if event == "admitted":
-            self.open[request] = signed
-            self._admitted.add(request)
+            self.open[request] = self._admitted[request] = signed
         elif event in ("merged", "closed", "rejected"):
+            self._ends.setdefault(request, []).append(signed.entry)
             self.open.pop(request, None)
             self.ended.add(request)
-        self.ended -= self._admitted
+        elif event == "approved" and request in self._admitted:
+            ends = self._ends.setdefault(request, [])
+            ends.append(signed.entry)
+            if not standing_rejections(ends) and all(one.event in ("rejected", "approved") for one in ends):
+                self.open[request] = self._admitted[request]
+        self.ended -= self._admitted.keys()
 
     def still_there(self) -> Iterator[Finding]:
         """Yield what was admitted, waits, and is staged no more."""

@@ -61,9 +61,7 @@ def _note_what_was_taken_back(desk: Desk, role: str) -> None:
     for record in records.all_records(desk.clone, desk.remote):
         about = desks.logged(desk, record.id, log).entries
         try:
-            for mark in marks.unlogged(record, about, desk.landed.root):
-                marks.note(desk, hand, mark, clock.now())
-                desk.tell(f"log: {record.id} was {mark.event}: {mark.detail}")
+            marks.note_all(desk, hand, marks.unlogged(record, about, desk.landed.root))
         except SchemaError:
             continue  # no step of it can be read; what is wrong with it is said when its turn comes
         except Exception as error:  # noqa: BLE001 - as in `_named`

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from agent_pipeline import clock, pipeline
@@ -10,8 +12,10 @@ from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
-from agent_pipeline.errors import RejectedError, UsageError
+from agent_pipeline.errors import RejectedError, SchemaError, UsageError
 from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.records import Record
+from agent_pipeline.review import marks
 from agent_pipeline.signing import hand as hands
 
 
@@ -21,6 +25,7 @@ def land(out: Output, name: str, *, push: bool) -> int:
     """Verify, replay, stage and merge, as far as your roles allow; then say who must do what."""
     desk = desks.here(out, push=push)
     record, number = desks.find_record(desk, name)
+    _note_what_was_taken_back(desk, record)
     state = desks.state(desk, record)
     if number not in (None, state.number):
         newest = "no proposal" if state.number is None else f"{record.id}.{state.number}"
@@ -53,6 +58,15 @@ def land(out: Output, name: str, *, push: bool) -> int:
         out.talk("\n".join([f"{record.id} has not landed", *document["missing"], f"  next: {document['next']}"]))
     out.finish(document, lambda: life(document))
     return YES if landed else max(code, NO)
+
+
+def _note_what_was_taken_back(desk: Desk, record: Record) -> None:
+    """Let the log say what reviewers and requester took back, where that falls to this person."""
+    role = next((role for role in ("ci", "merger") if _may(desk, role)), None)
+    with contextlib.suppress(SchemaError):  # a record that cannot be read: the next step says what is wrong with it
+        found = marks.unlogged(record, desks.logged(desk, record.id).entries, desk.landed.root)
+        if role is not None and found:
+            marks.note_all(desk, hands.need(desk.config, desk.clone, desk.landed.root, role), found)
 
 
 def _may(desk: Desk, role: str) -> bool:

@@ -47,7 +47,8 @@ class LogEntry(Document):
     entry is about; `statement` is the proposal's identity; an entry without `request` is about everything;
     `root` is the version of the trust root that its signer went by. The endings name `keys` whose grants end with that
     version, and `since`, the first index that those do not speak for any more. `reviewer` is whose decision an entry
-    `approved` or `rejected` is; without it, `rejected` is CI's own.
+    `approved` or `rejected` is; without it, `rejected` is CI's own. `approved` is said of an approval that takes
+    rejections back, and names them after it; one that takes nothing back stands in the record alone.
     """
 
     STEM: ClassVar[str] = "log_entry"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent_pipeline import clock
@@ -41,14 +42,21 @@ def check_reviewer(desk: Desk, dossier: Dossier, name: str) -> None:
         )
 
 
-def decide(
-    desk: Desk, dossier: Dossier, hand: Hand, decision: str, *, now: datetime, reason: str | None = None
-) -> Approval:
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`word` is approved or rejected; an approval ends the same person's rejections in the envelopes `takes_back`."""
+
+    word: str
+    reason: str | None = None
+    takes_back: tuple[str, ...] = ()
+
+
+def decide(desk: Desk, dossier: Dossier, hand: Hand, decision: Decision, *, now: datetime) -> Approval:
     """Sign a decision and add it to the record. Raises `RejectedError`, `StaleError`."""
     check_reviewer(desk, dossier, hand.person)
     approval = Approval(
         version=1,
-        decision=decision,
+        decision=decision.word,
         repository=desk.landed.root.repository,
         target=dossier.proposal.target,
         base=dossier.proposal.base,
@@ -59,7 +67,8 @@ def decide(
         reviewer=hand.person,
         created=clock.rfc3339(now),
         expires=clock.rfc3339(now + timedelta(days=desk.landed.policy.landing.approval_days)),
-        reason=reason,
+        reason=decision.reason,
+        takes_back=decision.takes_back or None,
     )
     envelope = hand.signer.statement(approval.to_statement(strict.sha256(dossier.manifest))).to_json()
     files = {attestation_path(dossier.number, APPROVAL, envelope): envelope}

@@ -1,6 +1,6 @@
-"""Putting on record what people took back: a reviewer's rejection, a closure.
+"""Putting on record what people took back: a reviewer's rejection, an approval that ends one, a closure.
 
-Both come as signed files in a request's record, and whoever may push can take them out again. The log keeps them: from
+They come as signed files in a request's record, and whoever may push can take them out again. The log keeps them: from
 then on nothing of it lands, whatever becomes of the record.
 """
 
@@ -12,27 +12,32 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from agent_pipeline import clock
 from agent_pipeline.attestation import statements
 from agent_pipeline.audit import entries, high_water
 from agent_pipeline.audit.endings import Ending
 from agent_pipeline.documents import approval, strict
-from agent_pipeline.documents.approval import REJECTED, Approval
+from agent_pipeline.documents.approval import APPROVED, REJECTED, Approval
 from agent_pipeline.documents.envelope import plain
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, SchemaError
 from agent_pipeline.repository import dossier as dossiers
+from agent_pipeline.repository.dossier import Dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.signing.hand import Hand
 from agent_pipeline.verify.standing import holding_closures
 
-_LARGEST: Final = 64 << 10  # bytes; a rejection or closure with the longest reason has a third of that
+_LARGEST: Final = 64 << 10  # bytes; a decision or closure with the longest reason has half of that
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the log is to say, about which request and proposal, by which envelope."""
+    """What the log is to say, about which request and proposal, by which envelope.
+
+    `takes_back` are the envelopes of rejections that an approval ends.
+    """
 
     event: str
     request: str
@@ -41,6 +46,7 @@ class Mark:
     number: int | None = None
     statement: str | None = None
     reviewer: str | None = None
+    takes_back: tuple[str, ...] = ()
 
 
 def unlogged(record: Record, logged: tuple[LogEntry, ...], root: TrustRoot) -> tuple[Mark, ...]:
@@ -69,7 +75,14 @@ def _unlogged(record: Record, logged: tuple[LogEntry, ...], root: TrustRoot) -> 
         for signed in holding_closures(closures, request, root)
     ]
     for number in record.proposals():
-        found += _rejections(record, number, root)
+        decided = _decisions(record, number, root)
+        rejected = [mark for mark in decided if mark.event == REJECTED]
+        found += rejected  # first: what takes them back has to come after them
+        found += [
+            replace(mark, takes_back=ends)
+            for mark in decided
+            if mark.event == APPROVED and (ends := _ended_by(mark, rejected, logged))
+        ]
     return tuple({mark.envelope: mark for mark in found if mark.envelope not in known}.values())
 
 
@@ -80,7 +93,8 @@ def _each(record: Record, prefix: str) -> Iterator[bytes]:
             yield plain(data)
 
 
-def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
+def _decisions(record: Record, number: int, root: TrustRoot) -> list[Mark]:
+    """Return the reviewers' rejections, and their approvals that take something back."""
     found = []
     for data in _each(record, f"{number}/attestations/"):
         try:
@@ -89,10 +103,44 @@ def _rejections(record: Record, number: int, root: TrustRoot) -> list[Mark]:
         except RejectedError:
             continue
         ours = (said.repository, said.request, said.reviewer) == (root.repository, record.id, signed.person.name)
-        if said.decision == REJECTED and ours and not signed.person.bot:
-            detail = f"by {said.reviewer}: {said.reason or 'no reason given'}"[:1000]
-            found.append(Mark("rejected", record.id, strict.sha256(data), detail, number, said.proposal, said.reviewer))
+        if ours and not signed.person.bot and (said.decision == REJECTED or said.takes_back):
+            reason = said.reason or ("no reason given" if said.decision == REJECTED else "who rejected it before")
+            mark = Mark(said.decision, record.id, strict.sha256(data), f"by {said.reviewer}: {reason}"[:1000])
+            found.append(
+                replace(
+                    mark,
+                    number=number,
+                    statement=said.proposal,
+                    reviewer=said.reviewer,
+                    takes_back=said.takes_back or (),
+                )
+            )
     return found
+
+
+def _ended_by(mark: Mark, rejected: list[Mark], logged: tuple[LogEntry, ...]) -> tuple[str, ...]:
+    """Return which of the rejections that an approval names are the same reviewer's, of the same proposal.
+
+    Whatever else it names it does not end, and the log does not repeat.
+    """
+    own = _of(mark.reviewer, mark.statement, rejected, logged)
+    return tuple(digest for digest in mark.takes_back if digest in own)
+
+
+def _of(
+    reviewer: str | None, statement: str | None, rejected: list[Mark], logged: tuple[LogEntry, ...]
+) -> frozenset[str]:
+    """Return the envelopes of one reviewer's rejections of one proposal, by the record and by the log."""
+    whose = (reviewer, statement)
+    here = {mark.envelope for mark in rejected if (mark.reviewer, mark.statement) == whose}
+    entries = [entry for entry in logged if entry.event == REJECTED and (entry.reviewer, entry.statement) == whose]
+    return frozenset(here.union(*(entry.envelopes for entry in entries)))
+
+
+def rejections_by(name: str, dossier: Dossier, logged: tuple[LogEntry, ...], root: TrustRoot) -> tuple[str, ...]:
+    """Return the envelopes of every rejection of this proposal by `name`, by the record and by the log, sorted."""
+    rejected = [mark for mark in _decisions(dossier.record, dossier.number, root) if mark.event == REJECTED]
+    return tuple(sorted(_of(name, dossier.statement, rejected, logged)))
 
 
 def note_ending(desk: Desk, hand: Hand, ending: Ending, now: datetime) -> None:
@@ -101,10 +149,16 @@ def note_ending(desk: Desk, hand: Hand, ending: Ending, now: datetime) -> None:
     entries.publish(desk, [], entries.append(desk, log, entries.about_ending(ending), hand.signer.statement, now))
 
 
+def note_all(desk: Desk, hand: Hand, marks: tuple[Mark, ...]) -> None:
+    """Append these marks to the log, one after the other, and say so. Raises `StaleError` as `note` does."""
+    for mark in marks:
+        note(desk, hand, mark, clock.now())
+        desk.tell(f"log: {mark.request} was {mark.event}: {mark.detail}")
+
+
 def note(desk: Desk, hand: Hand, mark: Mark, now: datetime) -> None:
     """Append `mark` to the log and publish it. Raises `StaleError` when somebody else appended meanwhile."""
     log = high_water.open_log(desk)
-    said = entries.Said(
-        mark.event, mark.request, mark.number, mark.statement, (mark.envelope,), mark.detail, mark.reviewer
-    )
+    envelopes = (mark.envelope, *mark.takes_back)
+    said = entries.Said(mark.event, mark.request, mark.number, mark.statement, envelopes, mark.detail, mark.reviewer)
     entries.publish(desk, [], entries.append(desk, log, said, hand.signer.statement, now))

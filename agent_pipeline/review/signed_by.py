@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.attestation import dsse
-from agent_pipeline.attestation.log_entries import Signed
+from agent_pipeline.attestation.log_entries import Signed, standing_rejections
 from agent_pipeline.audit.log import Log
 from agent_pipeline.documents import approval, closure, provenance, replay_result, request, strict, summary
 from agent_pipeline.documents.envelope import Envelope
@@ -136,8 +136,10 @@ def _state(found: Found, entries: tuple[LogEntry, ...], root: TrustRoot) -> tupl
     if merged is not None:
         return "merged", merged.number
     events = [entry.event for entry in about]
-    words = (("closed", "closed"), ("rejected", "rejected"), ("staged", "admitted"))
-    return next((word for word, event in words if event in events), "gone"), newest
+    words = (
+        ("closed", "closed" in events), ("rejected", bool(standing_rejections(about))), ("staged", "admitted" in events)
+    )  # fmt: skip
+    return next((word for word, holds in words if holds), "gone"), newest
 
 
 def _marks(envelopes: Iterable[bytes], key: Key, named: dict[str, int]) -> Iterator[Mark]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent_pipeline.attestation.log_entries import standing_rejections
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.request import Request
@@ -41,12 +42,12 @@ def state_of(record: Record, entries: tuple[LogEntry, ...], root: TrustRoot) -> 
     if number is None:
         return _without_proposal(record, request)
     statement = dossiers.statement_of(record, number)
-    events = [entry.event for entry in about if entry.statement == statement and statement is not None]
-    if "rejected" in events:
+    said = [entry for entry in about if entry.statement == statement and statement is not None]
+    if standing_rejections(said):
         return State("rejected", number, request)
     if request.trial:
         return State("trial", number, request)
-    return State("staged" if "admitted" in events else "proposed", number, request)
+    return State("staged" if any(entry.event == "admitted" for entry in said) else "proposed", number, request)
 
 
 def _without_proposal(record: Record, request: Request) -> State:

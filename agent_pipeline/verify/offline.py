@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from agent_pipeline.attestation import sshsig, statements
+from agent_pipeline.attestation.log_entries import standing_rejections
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED, SKIPPED, Check, Verification, verdict
 from agent_pipeline.errors import RejectedError
@@ -87,8 +88,9 @@ def state(carried: Carried) -> str:
     if holding_closures(carried.landing.inputs.closures, request, carried.landing.inputs.root):
         return "closed"
     about = [entry for entry in entries if entry.request == request.id]
-    events = {entry.event for entry in about if entry.statement == case.identity}
-    words = [("closed", any(entry.event == "closed" for entry in about)), ("rejected", "rejected" in events)]
+    mine = [entry for entry in about if entry.statement == case.identity]
+    events = {entry.event for entry in mine}
+    words = [("closed", any(entry.event == "closed" for entry in about)), ("rejected", bool(standing_rejections(mine)))]
     words += [("trial", request.trial), ("staged", "admitted" in events)]
     return next((word for word, holds in words if holds), "proposed")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 from agent_pipeline.documents import moments
 from agent_pipeline.documents.approval import APPROVED, REJECTED
@@ -13,6 +15,8 @@ from agent_pipeline.verify.evidence import HeldApproval
 from agent_pipeline.verify.run import SKEW
 from agent_pipeline.verify.signers import requester_of, runner_of
 from agent_pipeline.verify.steps import equal, require
+
+UNLOGGED: Final = "taken back by now, which CI has yet to put into the log"
 
 
 def counting(case: Case, held: tuple[HeldApproval, ...]) -> tuple[dict[str, HeldApproval], dict[str, str]]:
@@ -61,18 +65,40 @@ def _check(case: Case, review: HeldApproval) -> None:
 def standing_rejection(case: Case, held: tuple[HeldApproval, ...], name: str) -> str | None:
     """Return the reason of a rejection of this proposal by `name` that stands, or None.
 
-    It stands until the log has, after it, an approval by the same person that holds. Dates order nothing: an old
-    approval that was never logged does not undo a rejection, nor does one that is logged again. A rejection that the
-    log names stands when somebody took it out of the record, too.
+    It stands until the log has, after it, an approval by the same person that holds and takes this very rejection back.
+    Dates order nothing: an approval that is older, whenever it is logged, cannot name what was not there yet. A
+    rejection that the log names stands when somebody took it out of the record, too.
     """
     mine = [review for review in held if review.person.name == name and review.approval.proposal == case.identity]
-    approved = max((_index(case.log, one) for one in mine if one.approval.decision == APPROVED), default=-1)
+    ended = _taken_back(case.log, mine)
+    unlogged = {rejection for rejection, at in ended.items() if at < 0}
     for review in mine:
-        if review.approval.decision == REJECTED and not 0 <= _index(case.log, review) < approved:
-            return review.approval.reason or "no reason given"
+        logged = [entry.index for entry in case.log if entry.event == REJECTED and review.envelope in entry.envelopes]
+        if review.approval.decision == REJECTED and max(logged, default=-1) >= ended.get(review.envelope, -1):
+            return (review.approval.reason or "no reason given") + _yet((review.envelope,), unlogged)
     about = [one for one in case.log if one.event == REJECTED and one.statement == case.identity]
-    late = [one for one in about if one.reviewer == name and one.index > approved]
-    return f"entry {late[0].index} of the log, {late[0].detail or 'no reason given'}" if late else None
+    for entry in (one for one in about if one.reviewer == name):
+        if not entry.envelopes or any(entry.index >= ended.get(one, -1) for one in entry.envelopes):
+            said = f"entry {entry.index} of the log, {entry.detail or 'no reason given'}"
+            return said + _yet(entry.envelopes, unlogged)
+    return None
+
+
+def _taken_back(log: tuple[LogEntry, ...], mine: list[HeldApproval]) -> dict[str, int]:
+    """Return the rejections that one person's approvals take back, by envelope, with where the log has the approval.
+
+    An approval counts from the first entry that names it: one that is logged again says nothing new.
+    """
+    ended: dict[str, int] = {}
+    for review in mine:
+        at = min((one.index for one in log if one.event == APPROVED and review.envelope in one.envelopes), default=-1)
+        for rejection in review.approval.takes_back or ():
+            ended[rejection] = max(at, ended.get(rejection, -1))
+    return ended
+
+
+def _yet(rejections: Iterable[str], unlogged: set[str]) -> str:
+    return f" ({UNLOGGED})" if unlogged.issuperset(rejections) else ""
 
 
 def rejecting(case: Case, held: tuple[HeldApproval, ...]) -> tuple[str, ...]:
@@ -80,11 +106,3 @@ def rejecting(case: Case, held: tuple[HeldApproval, ...]) -> tuple[str, ...]:
     here = {one.person.name for one in held if one.approval.decision == REJECTED}
     logged = {one.reviewer for one in case.log if one.event == REJECTED and one.statement == case.identity}
     return tuple(sorted(here | {name for name in logged if name is not None}))
-
-
-def _index(log: tuple[LogEntry, ...], review: HeldApproval) -> int:
-    """Return the index of the first entry that logged this review, -1 when none did."""
-    event = review.approval.decision
-    return min(
-        (entry.index for entry in log if entry.event == event and review.envelope in entry.envelopes), default=-1
-    )

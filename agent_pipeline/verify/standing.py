@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent_pipeline.attestation import statements
-from agent_pipeline.attestation.log_entries import stopped_by
+from agent_pipeline.attestation.log_entries import standing_rejections, stopped_by
 from agent_pipeline.documents import closure
 from agent_pipeline.documents.closure import Closure
-from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.request import Request
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.words import counted
@@ -45,28 +44,11 @@ def open_(case: Case) -> str:
         require(
             entry.event not in ("merged", "closed"), f"the request was {entry.event} by entry {entry.index} of the log"
         )
-    rejected = _rejected([entry for entry in about if entry.statement == case.identity])
+    rejected = standing_rejections([entry for entry in about if entry.statement == case.identity])
     require(not rejected, f"this proposal was rejected by entry {rejected[0].index} of the log" if rejected else "")
     closed = holding_closures(case.inputs.closures, case.request, case.inputs.root)
     require(not closed, f"{closed[0].person.name} closed the request" if closed else "")
     return "not merged, rejected, stopped or closed before"
-
-
-def _rejected(about: list[LogEntry]) -> list[LogEntry]:
-    """Return the rejections among the entries about one proposal that stand by the log alone, oldest first.
-
-    CI's own stand for good. A reviewer's ends with a newer approval by the same reviewer; an approval that is logged
-    again is no newer one.
-    """
-    standing: list[LogEntry] = []
-    known: set[str] = set()
-    for entry in about:
-        if entry.event == "rejected":
-            standing.append(entry)
-        if entry.event == "approved" and not known.issuperset(entry.envelopes):
-            standing = [one for one in standing if one.reviewer is None or one.reviewer != entry.reviewer]
-        known.update(entry.envelopes)
-    return standing
 
 
 def holding_closures(closures: Iterable[bytes], request: Request, root: TrustRoot) -> tuple[statements.Signed, ...]:

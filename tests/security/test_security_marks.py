@@ -345,3 +345,34 @@ def test_what_stands_in_the_way_of_ci_is_said_before_anything_runs(at: At) -> No
         lambda files: files["1"].update({"reports": {"verification.json": b"{}", "replay.json": b"junk"}}),
     )
     assert team.ci_run()[1][team.id]["verdict"] == "passed"
+
+
+def test_an_approval_from_before_takes_no_rejection_back_whenever_ci_comes_to_see_it(at: At) -> None:
+    """Rosa changes her mind twice; Mallory keeps what she signed before from CI, and puts it back at the end."""
+    team = at("approved")
+    ref = REQUESTS + team.id
+    team.rosa.yes("review", "reject", team.id, "--reason", "wait")
+    team.mallory.fetch()
+    seen = team.mallory.ref(ref)  # with the rejection, and without what comes now
+    team.rosa.yes("review", "approve", team.id, "--tree", team.found["tree"])
+    team.mallory.fetch()
+    taken_back = team.mallory.ref(ref)
+    team.mallory.push(ref, seen)
+    assert "was rejected: by rosa: wait" in team.ci.run("ci", "run").err
+    team.rosa.yes("review", "reject", team.id, "--reason", "it is wrong after all")
+    team.mallory.fetch()
+    rejected = team.mallory.ref(ref)
+    assert "rejected: by rosa: it is wrong after all" in team.ci.run("ci", "run").err
+    tip = team.tip()
+    for state in (taken_back, rejected):  # what she approved is there again; then both are
+        team.mallory.push(ref, state)
+        if state == rejected:
+            files = team.mallory.git("ls-tree", "-r", "--name-only", taken_back, "1/attestations/").split()
+            held = {name: team.mallory.git("cat-file", "blob", f"{taken_back}:{name}").encode() for name in files}
+            team.mallory.add(ref, held)
+        code, rows = team.ci_merge(team.id)
+        assert (code, rows[team.id]["merged"], team.tip()) == (1, False, tip)
+        assert "rosa rejected it" in rows[team.id]["reason"], rows
+    events = [row["event"] for row in team.ci.yes("audit", "tail")["entries"]]
+    assert events == ["admitted", "rejected", "rejected", "approved"]  # which ends the first of them, and no other
+    assert team.shown().document["state"] == "rejected"

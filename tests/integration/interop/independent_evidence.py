@@ -49,12 +49,20 @@ def rejects(who: str, held: Iterable[tuple[bytes, Any, str]], identity: str, log
     mine = [one for one in held if one[2] == who and one[1]["proposal"] == identity]
     entries = list(log)
 
-    def first(data: bytes, event: str) -> int:
-        named = (one["index"] for one in entries if one["event"] == event and sha256(data) in one["envelopes"])
-        return min(named, default=-1)
+    def places(digest: str, event: str) -> list[int]:
+        return [one["index"] for one in entries if one["event"] == event and digest in one["envelopes"]]
 
-    approved = max((first(one[0], "approved") for one in mine if one[1]["decision"] == "approved"), default=-1)
-    here = (first(one[0], "rejected") for one in mine if one[1]["decision"] == "rejected")
+    taken_back: dict[str, int] = {}
+    for data, said, _ in mine:
+        for digest in said.get("takes_back", ()):
+            at = min(places(sha256(data), "approved"), default=-1)
+            taken_back[digest] = max(at, taken_back.get(digest, -1))
+    here = {sha256(data) for data, said, _ in mine if said["decision"] == "rejected"}
+    if any(max(places(digest, "rejected"), default=-1) >= taken_back.get(digest, -1) for digest in here):
+        return True
     about = (one for one in entries if one["event"] == "rejected" and one.get("statement") == identity)
-    logged = (one["index"] for one in about if one.get("reviewer") == who)
-    return any(not 0 <= index < approved for index in here) or any(index > approved for index in logged)
+    logged = [one for one in about if one.get("reviewer") == who]
+    return any(
+        not one["envelopes"] or any(one["index"] >= taken_back.get(digest, -1) for digest in one["envelopes"])
+        for one in logged
+    )

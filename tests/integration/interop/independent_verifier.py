@@ -146,12 +146,12 @@ class Verifier:
         need(not cord or cord[-1]["event"] == "resumed", "everything is stopped")
         need(not any(one["event"] in ("merged", "closed") for one in about), "merged or closed before")
         standing: list[Any] = []
-        known: set[str] = set()
         for one in self.mine:
             standing += [one] if one["event"] == "rejected" else []
-            if one["event"] == "approved" and not known >= set(one["envelopes"]):
-                standing = [old for old in standing if old.get("reviewer", "") != one.get("reviewer")]
-            known |= set(one["envelopes"])
+            if one["event"] == "approved":
+                named, by = set(one["envelopes"]), one.get("reviewer")
+                ended = [old for old in standing if old.get("reviewer", "") == by and named >= set(old["envelopes"])]
+                standing = [old for old in standing if old not in ended]
         need(not standing, "the proposal was rejected")
         for data in self.bundle.closures():
             try:

@@ -100,6 +100,53 @@ def test_a_rejection_keeps_it_from_landing(team: Team) -> None:
     assert "0.0 hides the mistake" in done.document["results"][0]["reason"]
 
 
+def test_who_rejected_may_think_better_of_it(team: Team) -> None:
+    found = ask(team.alice, "bubblewrap").document
+    team.ci.yes("ci", "run")
+    approve = ("review", "approve", found["id"], "--tree", found["tree"], "--json")
+    rejected = team.rosa.yes("review", "reject", found["id"], "--reason", "0.0 hides the mistake")
+    assert "unless who rejected it thinks better of it: agent-pipeline review approve" in rejected["next"]
+    assert "was rejected: by rosa: 0.0 hides the mistake" in team.ci.run("ci", "run").err
+    assert team.rosa.yes("show", found["id"])["state"] == "rejected"
+    team.rosa.yes("review", "reject", found["id"], "--reason", "and I mean it")
+    landed = team.ci.run("land", found["id"], "--json")
+    assert (landed.code, "thinks better of it" in landed.document["error"]["hint"]) == (1, True), str(landed)
+    for other in (team.alice, team.ci):  # it is not theirs to take back
+        assert other.run(*approve).code == 1
+    taken_back = team.rosa.run(*approve)
+    assert taken_back.code == 0, str(taken_back)
+    assert taken_back.document["next"] == f"ci: agent-pipeline ci run {found['id']}"
+    assert team.alice.run("land", found["id"], "--json").code == 1  # nor is it hers to put into the log
+    said = team.ci.run("ci", "run").err
+    assert said.index("rejected: by rosa: and I mean it") < said.index("was approved: by rosa")
+    assert team.ci.run("ci", "run").err.count("log:") == 0
+    assert team.rosa.yes("show", found["id"])["state"] == "staged"
+    assert team.ci.yes("audit", "verify")["findings"] == []
+    assert team.ci.yes("ci", "merge")["results"][0]["merged"]
+    assert [row["event"] for row in team.ci.yes("audit", "tail")["entries"]] == [
+        "admitted", "rejected", "rejected", "approved", "merged",
+    ]  # fmt: skip
+    assert team.ci.yes("audit", "verify")["findings"] == []
+
+
+def test_a_rejection_that_nobody_logged_before_it_was_taken_back(team: Team) -> None:
+    """Alice lands, where that falls to her alone, and puts both into the log before."""
+    policy = team.alice.clone / ".agent-pipeline" / "policy.yaml"
+    policy.write_text(policy.read_text().replace("persons: 3", "persons: 2"))
+    team.alice.git("commit", "-q", "-am", "Two persons")
+    team.alice.git("push", "-q", "origin", "main")
+    team.alice.yes("trust", "remove", "ci")
+    team.alice.git("pull", "-q", "--ff-only", "origin", "main")
+    found = ask(team.alice, "bubblewrap").document
+    assert found["state"] == "staged"
+    team.rosa.yes("review", "reject", found["id"], "--reason", "0.0 hides the mistake")
+    team.rosa.yes("review", "approve", found["id"], "--tree", found["tree"])
+    done = team.alice.run("land", found["id"], "--json")
+    assert (done.code, done.document.get("state")) == (0, "merged"), str(done)
+    events = [row["event"] for row in team.alice.yes("audit", "tail")["entries"]]
+    assert events[-4:] == ["admitted", "rejected", "approved", "merged"]
+
+
 def test_replay_and_stage_are_two_jobs(team: Team, tmp_path: Path) -> None:
     found = ask(team.alice, "bubblewrap").document
     results = tmp_path / "results.json"

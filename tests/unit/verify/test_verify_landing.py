@@ -22,6 +22,7 @@ from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check
 from agent_pipeline.verify import decide
 from agent_pipeline.verify.inputs import LandingInputs
 from agent_pipeline.verify.landing import STEPS
+from agent_pipeline.verify.reviews import UNLOGGED
 
 OTHER, OTHER_ID = "f" * 64, "a" * 40
 ELSEWHERE = "https://git.example.org/evil/app"
@@ -315,29 +316,71 @@ def test_a_rejection_undoes_the_same_person_s_approval_whatever_the_dates_say() 
     assert failed(decision) == {"rejections", "reviews", "persons"}
 
 
-def reviewed(*events: str) -> LandingInputs:
+NO = MAKER.approval("rita", REJECTED, reason="no")
+BACK = MAKER.approval("rita", takes_back=(strict.sha256(NO),))  # she thought better of it
+
+
+def reviewed(*events: str, yes: bytes = BACK) -> LandingInputs:
     """Rita approved and rejected, and CI logged it in this order."""
-    yes, no = MAKER.approval("rita"), MAKER.approval("rita", REJECTED, reason="no")
     entries = [*MAKER.log, MAKER.admission()]
     for event in events:
-        entries.append(MAKER.entry(entries, event, [yes if event == "approved" else no], reviewer="rita"))
+        named = [yes, NO] if event == "approved" else [NO]
+        entries.append(MAKER.entry(entries, event, named, reviewer="rita"))
     inputs = replace(LANDING.inputs, log=prove(entries, LANDING.inputs.request))
-    return replace(LANDING, inputs=inputs, attestations=(*LANDING.attestations, no))
+    return replace(LANDING, inputs=inputs, attestations=(*LANDING.attestations, NO, yes))
 
 
-def test_the_log_s_order_decides_what_a_person_says_last() -> None:
+def test_a_rejection_ends_with_an_approval_that_names_it_and_that_the_log_has_after_it() -> None:
     assert decide(reviewed("rejected", "approved")).verdict == PASSED
     assert decide(reviewed("approved", "rejected")).verdict == FAILED
-    assert decide(reviewed("approved")).verdict == FAILED
-    assert decide(reviewed("rejected")).verdict == FAILED
+    assert failed(decide(reviewed("rejected"))) == {"open", "rejections", "reviews", "persons"}
+    waits = decide(reviewed())
+    assert failed(waits) == {"rejections", "reviews", "persons"}
+    assert UNLOGGED in of(waits, "rejections")[1]
+    assert UNLOGGED not in of(decide(reviewed("approved", "rejected")), "rejections")[1]
+
+
+def test_a_rejection_that_ci_never_saw_ends_with_the_approval_that_names_it() -> None:
+    assert decide(reviewed("approved")).verdict == PASSED
 
 
 def test_an_old_approval_that_is_logged_again_undoes_no_rejection() -> None:
     assert decide(reviewed("approved", "rejected", "approved")).verdict == FAILED
+    old = MAKER.approval("rita")  # from before, and logged by CI's own key only now
+    assert failed(decide(reviewed("rejected", "approved", yes=old))) == {"rejections", "reviews", "persons"}
+
+
+def test_a_newer_rejection_stands_beside_the_approval_that_took_an_older_one_back() -> None:
+    for ends, fails in (((NO,), {"open", "rejections", "reviews", "persons"}), ((NO, "newer"), set())):
+        newer = MAKER.approval("rita", REJECTED, reason="no, I mean it")
+        named = tuple(newer if one == "newer" else one for one in ends)
+        yes = MAKER.approval("rita", takes_back=tuple(strict.sha256(one) for one in named))
+        entries = [*MAKER.log, MAKER.admission()]
+        for event, envelopes in (("rejected", [NO]), ("rejected", [newer]), ("approved", [yes, *named])):
+            entries.append(MAKER.entry(entries, event, envelopes, reviewer="rita"))
+        inputs = replace(LANDING.inputs, log=prove(entries, LANDING.inputs.request))
+        given = (*LANDING.attestations, NO, newer, yes)
+        assert failed(decide(replace(LANDING, inputs=inputs, attestations=given))) == fails
+
+
+def test_somebody_else_s_approval_that_names_a_rejection_does_not_end_it() -> None:
+    no = MAKER.approval("rex", REJECTED, reason="no")
+    yes = MAKER.approval("rita", takes_back=(strict.sha256(no),))
+    for who in ("rita", "rex"):
+        entries = [*MAKER.log, MAKER.admission()]
+        entries.append(MAKER.entry(entries, "rejected", [no], reviewer="rex"))
+        entries.append(MAKER.entry(entries, "approved", [yes, no], reviewer=who))
+        inputs = replace(LANDING.inputs, log=prove(entries, LANDING.inputs.request))
+        assert "rejections" in failed(decide(replace(LANDING, inputs=inputs, attestations=(yes, no))))
+
+
+def test_a_rejection_takes_nothing_back() -> None:
+    odd = MAKER.approval("rita", REJECTED, takes_back=(strict.sha256(NO),))
+    assert decide(replace(LANDING, attestations=(*LANDING.attestations, odd))) == decide(LANDING)
 
 
 def test_an_old_approval_in_another_spelling_is_no_new_one() -> None:
-    yes, no = MAKER.approval("rita"), MAKER.approval("rita", REJECTED, reason="no")
+    yes, no = BACK, NO
     again = yes[:-1] + b',"later":1}'
     entries = [*MAKER.log, MAKER.admission()]
     for event, envelope in (("approved", yes), ("rejected", no), ("approved", again)):
@@ -367,7 +410,7 @@ def test_ci_cannot_say_that_a_reviewer_thought_better_of_it() -> None:
     no = MAKER.approval("rex", REJECTED, reason="no")
     entries = [*MAKER.log, MAKER.admission()]
     entries.append(MAKER.entry(entries, "rejected", [no], reviewer="rex"))
-    entries.append(MAKER.entry(entries, "approved", [b"nothing that rex signed"], reviewer="rex"))
+    entries.append(MAKER.entry(entries, "approved", [b"nothing that rex signed", no], reviewer="rex"))
     decision = decide(replace(LANDING, inputs=replace(LANDING.inputs, log=prove(entries, LANDING.inputs.request))))
     assert failed(decision) == {"rejections"}
 

@@ -491,19 +491,21 @@ def test_a_merge_that_was_reverted_is_consumed_all_the_same() -> None:
 def test_a_rejection_that_was_followed_by_a_new_approval_of_the_same_reviewer_is_over() -> None:
     maker = Maker()
 
-    def after(*events: tuple[str, str | None, bytes]) -> set[str]:
+    def after(*events: tuple[str, str | None, *tuple[bytes, ...]]) -> set[str]:
         entries: list[bytes] = []
-        for event, who, envelope in events:
-            entries.append(maker.entry(entries, event, [envelope], reviewer=who))
+        for event, who, *envelopes in events:
+            entries.append(maker.entry(entries, event, envelopes, reviewer=who))
         return failed(verify(replace(GOOD, log=prove(entries, GOOD.request))))
 
-    yes, no = b"yes", b"no"
-    assert after(("rejected", "rita", no), ("approved", "rita", yes)) == set()
-    assert after(("approved", "rita", yes), ("rejected", "rita", no)) == {"open"}
-    assert after(("approved", "rita", yes), ("rejected", "rita", no), ("approved", "rita", yes)) == {"open"}
-    assert after(("rejected", "rita", no), ("approved", "rex", yes)) == {"open"}
-    assert after(("rejected", None, no), ("approved", "rita", yes)) == {"open"}
-    assert after(("rejected", None, no), ("approved", None, yes)) == {"open"}
+    yes, no, again = b"yes", b"no", b"no, I mean it"
+    assert after(("rejected", "rita", no), ("approved", "rita", yes, no)) == set()
+    assert after(("rejected", "rita", no), ("approved", "rita", yes)) == {"open"}
+    assert after(("approved", "rita", yes, no), ("rejected", "rita", no)) == {"open"}
+    assert after(("rejected", "rita", no), ("rejected", "rita", again), ("approved", "rita", yes, no)) == {"open"}
+    assert after(("rejected", "rita", no), ("approved", "rita", yes, no), ("rejected", "rita", again)) == {"open"}
+    assert after(("rejected", "rita", no), ("approved", "rex", yes, no)) == {"open"}
+    assert after(("rejected", None, no), ("approved", "rita", yes, no)) == {"open"}
+    assert after(("rejected", None, no), ("approved", None, yes, no)) == {"open"}
 
 
 def test_another_proposal_s_rejection_is_not_this_one_s() -> None:
