@@ -164,8 +164,14 @@ def _tree_seeds() -> list[bytes]:
     return [raw, raw.replace(b"40000 src", b"40000 ...")]
 
 
+def _put(path: Path, data: bytes) -> None:
+    """Write a file, without waiting for a reader where a pipe has that name already."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o644), "wb") as file:
+        file.write(data)
+
+
 _MAKERS: Final[tuple[Callable[[Path, bytes], object], ...]] = (
-    lambda path, data: path.write_bytes(data),
+    _put,
     lambda path, _: path.mkdir(),
     lambda path, data: path.symlink_to(os.fsdecode(data.replace(b"\0", b"") or b"x")),
     lambda path, _: os.mkfifo(path),
