@@ -286,8 +286,7 @@ def land(desk: Desk, request: str, now: datetime) -> tuple[Verification, merging
     check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "merger")
     dossier = open_dossier(records.find(desk.clone, request, desk.remote))
-    decision, held = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
-    if decision.verdict != PASSED:
+    decision, held, staged = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
+    if decision.verdict != PASSED or staged is None:
         return decision, None
-    basis = merging.Basis(decision, held, evidence.staged_commit(desk, dossier))
-    return decision, merging.merge(desk, dossier, basis, hand, now)
+    return decision, merging.merge(desk, dossier, merging.Basis(decision, held, staged), hand, now)

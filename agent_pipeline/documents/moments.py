@@ -7,7 +7,8 @@ from typing import Final
 
 from agent_pipeline.errors import SchemaError
 
-_FIRST_YEAR: Final = 1000  # C libraries differ about the zeros before an earlier one
+# C libraries differ about the zeros before an earlier year, and after the last one there is nothing to add to.
+_YEARS: Final = range(1000, 9999)
 
 
 def parse(text: str) -> datetime:
@@ -16,7 +17,7 @@ def parse(text: str) -> datetime:
         moment = datetime.fromisoformat(text) if text.endswith("Z") else None
     except ValueError:
         moment = None
-    if moment is None or moment.year < _FIRST_YEAR or write(moment) != text:  # it reads many other forms: this is one
+    if moment is None or moment.year not in _YEARS or write(moment) != text:  # it reads many other forms: this is one
         raise SchemaError(f"{text[:40]!r} is not a moment like 2026-01-31T12:00:00Z")
     return moment
 

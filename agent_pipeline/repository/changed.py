@@ -18,7 +18,8 @@ def changed_files(clone: Clone, old: str | None, new: str) -> dict[str, str | No
 
     What is no regular file is given with its mode before the object, so that it equals nothing that is expected. Bytes
     that are no UTF-8 are escaped in the names. Raises as `differences` does. libgit2's own diff of two trees unfolds
-    all of both: an audit, which compares each entry of the log with the one before, would take the square of its length.
+    all of both: an audit, which compares each entry of the log with the one before, would take the square of its
+    length.
     """
     return {
         path.decode("utf-8", "backslashreplace"): None if after is None else _object(*after)

@@ -12,12 +12,13 @@ from agent_pipeline.repository.git import attempt, borrowing, git
 def diff(clone: Clone, base_tree: str, tree: str) -> str:
     """Return what differs as a unified diff. Raises `GitError`, `StorageError` without room for an empty repository.
 
-    No attribute of either tree, of the clone or its branch (newer Gits read those of HEAD), no text conversion and no
-    rename detection hides anything: Git looks from an empty repository that borrows the clone's objects. Control,
-    invisible and direction-changing characters are written as escapes (CVE-2021-42574). A huge diff is cut in the
-    middle and says so.
+    Every file is shown as text: a byte of zero, which a shell reads over, would hide a script as "binary". No attribute
+    of either tree, of the clone or its branch (newer Gits read those of HEAD), no text conversion and no rename
+    detection hides anything: Git looks from an empty repository that borrows the clone's objects. Control, invisible
+    and direction-changing characters are written as escapes (CVE-2021-42574). A huge diff is cut in the middle and says
+    so.
     """
-    flags = ("-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index")
+    flags = ("-r", "-p", "--text", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index")
     try:
         with process.scratch("diff") as folder:
             bare = folder / "diff.git"

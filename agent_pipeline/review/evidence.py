@@ -10,7 +10,7 @@ from agent_pipeline.audit import high_water
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import FAILED, Verification
-from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, StaleError, UsageError
+from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, UsageError
 from agent_pipeline.repository import commits, records, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import Dossier, closures
@@ -110,21 +110,15 @@ def staged_tip(desk: Desk, dossier: Dossier) -> str | None:
     return desk.tip(branch_of(dossier.record.id))
 
 
-def staged_commit(desk: Desk, dossier: Dossier) -> str:
-    """Return the commit of the branch `agent/<id>`. Raises `StaleError` when it is gone."""
-    tip = staged_tip(desk, dossier)
-    if tip is None:
-        raise StaleError(f"the branch agent/{dossier.record.id} is gone", hint="CI stages it again with `ci run`")
-    return tip
+def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str, staged: str | None) -> LandingInputs:
+    """Return everything that the decision to merge needs.
 
-
-def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) -> LandingInputs:
-    """Return everything that the decision to merge needs. `merger` is the id of the key that would sign it."""
-    tip = staged_tip(desk, dossier)
+    `merger` is the id of the key that would sign it, `staged` the commit on `agent/<id>`, as `staged_tip` read it.
+    """
     return LandingInputs(
         inputs=inputs(desk, dossier, now),
         attestations=tuple(dossier.attestations.values()),
-        staged=commits.signature_of(desk.clone, tip) if tip is not None else None,
+        staged=commits.signature_of(desk.clone, staged) if staged is not None else None,
         target_tip=desk.tip(dossier.proposal.target),
         merger=merger,
     )
@@ -132,13 +126,15 @@ def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) 
 
 def decide_landing(
     desk: Desk, dossier: Dossier, now: datetime, *, merger: str
-) -> tuple[Verification, tuple[bytes, ...]]:
-    """Decide as the merge does. Return the decision, and CI's and the reviewers' envelopes that it rests on.
+) -> tuple[Verification, tuple[bytes, ...], str | None]:
+    """Decide as the merge does.
 
-    Raises what `_check_own` raises.
+    Return the decision, CI's and the reviewers' envelopes that it rests on, and the staged commit that it is about: the
+    branch may be another by now, whoever fetches in this clone moves it. Raises what `_check_own` raises.
     """
-    landing = landing_inputs(desk, dossier, now, merger=merger)
+    staged = staged_tip(desk, dossier)
+    landing = landing_inputs(desk, dossier, now, merger=merger, staged=staged)
     decision = decide(landing)
     _check_own(desk, decision, now)
     held = so_far(landing).envelopes
-    return decision, tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held)
+    return decision, tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held), staged

@@ -51,7 +51,8 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     if number is None:
         return document | {"next": next_step(state.word, record.id, desk.landed.root, (), state.request.requester)}
     dossier = open_dossier(record, number)
-    landing = evidence.landing_inputs(desk, dossier, now, merger=_any_merger(desk))
+    staged = evidence.staged_tip(desk, dossier)
+    landing = evidence.landing_inputs(desk, dossier, now, merger=_any_merger(desk), staged=staged)
     decision = decide(landing)
     merged = next((entry for entry in entries if entry.event == "merged" and entry.request == record.id), None)
     vouched = when_merged(landing, merged) if merged is not None else so_far(landing)

@@ -213,9 +213,9 @@ def times(case: Case) -> str:
     """
     asked, started = moments.parse(case.request.created), moments.parse(case.provenance.started)
     finished = moments.parse(case.provenance.finished)
-    require(asked <= started + SKEW, f"the run started at {case.provenance.started}, before it was asked for")
+    require(asked - started <= SKEW, f"the run started at {case.provenance.started}, before it was asked for")
     require(started <= finished, "the run finished before it started")
-    if finished > case.inputs.now + SKEW:
+    if finished - case.inputs.now > SKEW:
         raise UnavailableError(
             f"the run finished at {case.provenance.finished}, which is in the future: look at this machine's clock"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -63,6 +65,45 @@ def test_070_commits_behind_the_second_parent_and_an_evil_merge(at: At) -> None:
     ):
         landing = replace(Maker().landing(), staged=Maker().staged(**fields))
         refused(decide(landing), "35 staged", word, alone=True)
+
+
+MOVED_MEANWHILE = """
+import subprocess, sys
+from agent_pipeline.cli.main import main
+from agent_pipeline.review import evidence
+decide_landing = evidence.decide_landing
+def moved(*args, **options):
+    decided = decide_landing(*args, **options)
+    subprocess.run(["git", "--git-dir", {bare!r}, "update-ref", {branch!r}, {evil!r}], check=True)
+    subprocess.run([sys.executable, "-P", "-m", "agent_pipeline", "list"], check=True, stdout=subprocess.DEVNULL)
+    return decided
+evidence.decide_landing = moved
+main()
+"""
+
+
+@pytest.mark.containers
+def test_070_the_staged_branch_moves_after_the_decision(at: At) -> None:
+    """Somebody pushes commits behind the staged one, and another command of CI's clone fetches them at that moment."""
+    team = at("approved")
+    branch, base = f"refs/heads/agent/{team.id}", team.tip()
+    assert base is not None
+    staged = team.mallory.ref(branch)
+    files = team.mallory.files(branch)
+    files["calc.py"] = EVIL
+    hidden = team.mallory.commit(team.mallory.tree(files), base, message="hidden history\n")
+    tree = team.mallory.git("rev-parse", f"{staged}^{{tree}}")
+    evil = team.mallory.commit(tree, hidden, message="of the approved tree, signed by nobody\n")
+    team.mallory.push("refs/heads/evil", evil)
+    code = MOVED_MEANWHILE.format(bare=str(team.bare), branch=branch, evil=evil)
+    command = [sys.executable, "-P", "-c", code, "ci", "merge", team.id, "--json"]
+    done = subprocess.run(
+        command, cwd=team.ci.clone, env=team.ci.env, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert team.tip(branch) == evil
+    team.alice.git("fetch", "-q", "origin")
+    assert team.alice.git("rev-list", "--parents", "-1", "origin/main").split()[1:] == [base, staged]
 
 
 HIDES = {

@@ -290,11 +290,18 @@ def test_diff_hides_nothing(project: Project) -> None:
     clone = project.clone
     base = clone.tree(clone.commit("HEAD"))
     tree = trees.build(
-        clone, base, {"a.txt": put("if x: # \u202e\u2066\x1b[2J\n\tü\r\n".encode()), "b": put(b"caf\xe9\n")}
+        clone,
+        base,
+        {
+            "a.txt": put("if x: # \u202e\u2066\x1b[2J\n\tü\r\n".encode()),
+            "b": put(b"caf\xe9\n"),
+            "run.sh": put(b"#!/bin/sh\n# \0\nrm -r /\n", EXECUTABLE),  # a shell runs it
+        },
     )
     shown = trees.diff(clone, base, tree)
     assert "+if x: # \\u202e\\u2066\\x1b[2J\n+\tü\\r\n" in shown
     assert "+caf\\udce9" in shown
+    assert "+# \\x00\n+rm -r /\n" in shown
     assert not (project.folder / "ran").exists()
 
 

@@ -316,12 +316,17 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "started before it was asked for": (fields("request", created=moments.write(NOW)), "times", "before it was asked"),
     "finished before it started": (fields("provenance", started=moments.write(NOW)), "times", "before it started"),
     "finished in the future": (fields("provenance", finished=LATER), "times", "future"),
+    "a moment after which there is none": (
+        fields("provenance", started="9998-12-31T23:59:59Z", finished="9998-12-31T23:59:59Z"),
+        "times",
+        "future",
+    ),
     "a moment that is none": (fields("provenance", finished="2026-02-30T00:00:00Z"), "times", "moment"),
 }
 
 
 # What may lie with the verifier's own machine: nothing lands by it, and nothing is rejected for good.
-UNTOLD = ("finished in the future", "expired trust root")
+UNTOLD = ("finished in the future", "a moment after which there is none", "expired trust root")
 
 
 @pytest.mark.parametrize("name", list(BROKEN))
