@@ -16,7 +16,7 @@ from agent_pipeline.audit.whole import Audit
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import NO, YES, command
-from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.output import Output, in_one_line
 from agent_pipeline.documents.words import counted
 from agent_pipeline.repository.landed import Desk
 
@@ -54,7 +54,7 @@ def _told(finding: Finding) -> str:
     lines += [f"  ref:       {finding.ref}"] if finding.ref else []
     lines += [f"  signed by: {finding.signer}"] if finding.signer else []
     lines += [f"  committer: {finding.committer} (as the commit says)"] if finding.committer else []
-    return "\n".join([*lines, f"  next:      {finding.todo}"])
+    return "\n".join(map(in_one_line, [*lines, f"  next:      {finding.todo}"]))
 
 
 @command("agent-pipeline audit tail -n 5 --follow", network=True)

@@ -15,14 +15,15 @@ from agent_pipeline.audit import endings, high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
-from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.output import Output, in_one_line
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification
-from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, StorageError, UsageError
+from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, StaleError, StorageError, UsageError
 from agent_pipeline.files import written_whole
-from agent_pipeline.repository import records
+from agent_pipeline.repository import records, remotes
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
+from agent_pipeline.repository.records import Record
 from agent_pipeline.review import marks
 from agent_pipeline.review.report import waits
 from agent_pipeline.review.staging import Found
@@ -30,12 +31,16 @@ from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
 
 RESULTS_LIMIT = 16 << 20
+NOTE_ATTEMPTS = 5
 
 
-def _named(desk: Desk, names: tuple[str, ...], states: tuple[str, ...]) -> list[str]:
-    """Return the requests to work on: the named ones, or all in one of `states`."""
-    if names:
-        return [desks.find_record(desk, name)[0].id for name in names]
+def _named(desk: Desk, names: tuple[str, ...], verb: str) -> list[tuple[str, str]]:
+    """Return the id of each named request, with its name. Raises `UsageError` for one that nothing is done about."""
+    return [(desks.find_newest(desk, name, verb).id, name) for name in names]
+
+
+def _waiting(desk: Desk, states: tuple[str, ...], troubles: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the requests in one of `states`; those of which nobody can tell go to `troubles`, with the reason."""
     log = high_water.open_log(desk)
     found = []
     for record in records.all_records(desk.clone, desk.remote):
@@ -44,28 +49,69 @@ def _named(desk: Desk, names: tuple[str, ...], states: tuple[str, ...]) -> list[
             word = state_of(record, entries, desk.landed.root).word
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, the others do not wait for it
             desk.tell(f"{record.id}: left alone: {_why(error)}")
+            troubles.setdefault(record.id, f"its record cannot be read: {_why(error)}")
             continue
-        found += [record.id] if word in states else []
+        found += [(record.id, record.id)] if word in states else []
     return found
 
 
-def _note_what_was_taken_back(desk: Desk, role: str) -> None:
-    """Put rejections and closures into the log, where nobody who may push can take them back again."""
+def _note_what_was_taken_back(desk: Desk, role: str, only: set[str]) -> dict[str, str]:
+    """Put rejections and closures into the log, where nobody who may push can take them back again.
+
+    Returns the requests of which that failed, with the reason: nothing may be done with them before it is mended. With
+    `only`, what cannot even be looked through is told of these alone; what was found and not logged, of every request.
+    """
     hand = hands.need(desk.config, desk.clone, desk.landed.root, role)
+    _again(desk, lambda: _note_endings(desk, hand))
     log = high_water.open_log(desk)
-    logged = [signed.entry for signed in log.about_everything(desk.landed.root)]
-    for ending in endings.unlogged(desk.landed.root, logged):  # of versions that landed by a pull request
-        marks.note_ending(desk, hand, ending, clock.now())
-        desk.tell(f"log: keys of {', '.join(ending.names)} {ending.event}")
-    log = high_water.open_log(desk)
+    troubles = {}
     for record in records.all_records(desk.clone, desk.remote):
         about = desks.logged(desk, record.id, log).entries
         try:
-            marks.note_all(desk, hand, marks.unlogged(record, about, desk.landed.root))
+            found = marks.unlogged(record, about, desk.landed.root)
         except SchemaError:
             continue  # no step of it can be read; what is wrong with it is said when its turn comes
-        except Exception as error:  # noqa: BLE001 - as in `_named`
+        except Exception as error:  # noqa: BLE001 - as in `_waiting`
             desk.tell(f"{record.id}: not looked through: {_why(error)}")
+            if not only or record.id in only:
+                troubles[record.id] = f"its record cannot be looked through: {_why(error)}"
+            continue
+        if not found:
+            continue
+        try:
+            _again(desk, functools.partial(_note, desk, hand, record))
+        except Exception as error:  # noqa: BLE001 - as in `_waiting`
+            words = " and ".join(sorted({mark.event for mark in found}))
+            troubles[record.id] = f"it was {words}, which could not be put into the log: {_why(error)}"
+            desk.tell(f"{record.id}: {troubles[record.id]}")
+    return troubles
+
+
+def _note_endings(desk: Desk, hand: hands.Hand) -> None:
+    """Log the ends of keys that the trust root has: those of versions that landed by a pull request."""
+    logged = [signed.entry for signed in high_water.open_log(desk).about_everything(desk.landed.root)]
+    for ending in endings.unlogged(desk.landed.root, logged):
+        marks.note_ending(desk, hand, ending, clock.now())
+        desk.tell(f"log: keys of {', '.join(ending.names)} {ending.event}")
+
+
+def _note(desk: Desk, hand: hands.Hand, record: Record) -> None:
+    """Log what was taken back in the record as it was seen, even if it is not there any more."""
+    marks.note_all(desk, hand, marks.unlogged(record, desks.logged(desk, record.id).entries, desk.landed.root))
+
+
+def _again(desk: Desk, work: Callable[[], None]) -> None:
+    """Do it, and again when the log moved meanwhile. Raises `StaleError` when others keep appending."""
+    for attempt in range(NOTE_ATTEMPTS):
+        try:
+            work()
+        except StaleError:
+            if attempt + 1 == NOTE_ATTEMPTS:
+                raise
+            if desk.remote is not None:
+                remotes.fetch(desk.clone, desk.remote)
+        else:
+            return
 
 
 def _why(error: Exception) -> str:
@@ -85,18 +131,22 @@ def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     """Verify, replay, sign and stage; without ID all that wait. Doing it again changes nothing."""
     desk = desks.here(out, push=push)
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
-    results = []
-    _note_what_was_taken_back(desk, "ci")
-    for request in _named(desk, names, ("proposed",)):
-        results.append(_result(request, functools.partial(_admitted, desk, request, None)))
-        desk = desks.here(out, push=push)
+    asked = _named(desk, names, "ci run")
+    troubles = _note_what_was_taken_back(desk, "ci", {request for request, _ in asked})
+    asked = asked if names else _waiting(desk, ("proposed",), troubles)
+    results = [_row(request, UNKNOWN, why) for request, why in troubles.items()]
+    for request, name in asked:
+        if request not in troubles:
+            results.append(_result(request, functools.partial(_admitted, desk, name, "ci run", None)))
+            desk = desks.here(out, push=push)
     out.finish({"results": results}, lambda: "\n".join(_line(row) for row in results) or "nothing waits")
     return _code([row["verdict"] for row in results])
 
 
-def _admitted(desk: Desk, request: str, result: ReplayResult | None, *, replays: bool = True) -> Found:
+def _admitted(desk: Desk, name: str, verb: str, result: ReplayResult | None, *, replays: bool = True) -> Found:
     """Admit a request, or say that CI has decided it already, or that nobody may decide it."""
-    record = records.find(desk.clone, request, desk.remote)
+    record = desks.find_newest(desk, name, verb)
+    request = record.id
     word = desks.state(desk, record).word
     if word not in ("staged", "merged", "rejected", "closed", "trial"):
         return pipeline.admit(desk, request, result, replays=replays)
@@ -111,16 +161,20 @@ def _result(request: str, work: Callable[[], Found]) -> dict[str, Any]:
         found = work()
     except Exception as error:  # noqa: BLE001 - a defect of ours that one record brings up keeps no other waiting
         word = FAILED if isinstance(error, RejectedError) else UNKNOWN
-        check = {"name": "ci", "outcome": word, "reason": _why(error)}
-        return {"id": request, "verdict": word, "proofs": [], "checks": [check]}
+        return _row(request, word, _why(error))
     checks = [{"name": c.name, "outcome": c.outcome, "reason": c.reason} for c in found.checks]
     return {"id": request, "verdict": found.verdict, "proofs": list(found.proofs), "checks": checks}
+
+
+def _row(request: str, verdict: str, why: str) -> dict[str, Any]:
+    check = {"name": "ci", "outcome": verdict, "reason": why}
+    return {"id": request, "verdict": verdict, "proofs": [], "checks": [check]}
 
 
 def _line(row: dict[str, Any]) -> str:
     lines = [f"{row['id']}  {row['verdict']}  {' · '.join(row['proofs'])}"]
     lines += [f"    {c['outcome']}: {c['name']}: {c['reason']}" for c in row["checks"] if c["outcome"] != PASSED]
-    return "\n".join(" ".join(line.splitlines()) for line in lines)  # nobody's words begin a line of their own
+    return "\n".join(map(in_one_line, lines))
 
 
 @command("agent-pipeline ci replay k3v --out results.json", network=True)
@@ -164,8 +218,8 @@ def stage(out: Output, name: str, results: Path | None, *, push: bool) -> int:
     desk = desks.here(out, push=push)
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     result = None if results is None else _read(results)
-    record, _ = desks.find_record(desk, name)
-    row = _result(record.id, functools.partial(_admitted, desk, record.id, result, replays=False))
+    record = desks.find_newest(desk, name, "ci stage")
+    row = _result(record.id, functools.partial(_admitted, desk, name, "ci stage", result, replays=False))
     out.finish({"results": [row]}, lambda: _line(row))
     return _code([row["verdict"]])
 
@@ -185,14 +239,17 @@ def merge(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     """Verify all of it again and merge; without ID all that are staged."""
     desk = desks.here(out, push=push)
     hands.need(desk.config, desk.clone, desk.landed.root, "merger")
-    results: list[dict[str, Any]] = []
-    codes = []
-    _note_what_was_taken_back(desk, "merger")
-    for request in _named(desk, names, ("staged",)):
-        row, code = _merged(desk, request)
-        results.append(row)
-        codes.append(code)
-        desk = desks.here(out, push=push)
+    asked = _named(desk, names, "ci merge")
+    troubles = _note_what_was_taken_back(desk, "merger", {request for request, _ in asked})
+    asked = asked if names else _waiting(desk, ("staged",), troubles)
+    results = [_unmerged(request) | {"reason": why} for request, why in troubles.items()]
+    codes = [COULD_NOT_TELL for _ in troubles]
+    for request, name in asked:
+        if request not in troubles:
+            row, code = _merged(desk, request, name)
+            results.append(row)
+            codes.append(code)
+            desk = desks.here(out, push=push)
     out.finish({"results": results}, lambda: "\n".join(_merge_line(row) for row in results) or "nothing is staged")
     waiting = not names  # without ID, what waits for a person is no failure of this run
     return max(
@@ -200,9 +257,14 @@ def merge(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     )
 
 
-def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
-    row: dict[str, Any] = {"id": request, "merged": False, "target": None, "old": None, "new": None, "waiting": False}
+def _unmerged(request: str) -> dict[str, Any]:
+    return {"id": request, "merged": False, "target": None, "old": None, "new": None, "waiting": False}
+
+
+def _merged(desk: Desk, request: str, name: str) -> tuple[dict[str, Any], int]:
+    row = _unmerged(request)
     try:
+        desks.find_newest(desk, name, "ci merge")  # again: others may have proposed since the run began
         decision, merged = pipeline.land(desk, request, clock.now())
     except AgentPipelineError as error:
         return row | {"reason": error.message}, error.exit_code
@@ -217,7 +279,9 @@ def _merged(desk: Desk, request: str) -> tuple[dict[str, Any], int]:
 
 
 def _merge_line(row: dict[str, Any]) -> str:
-    return f"{row['id']}  merged as {row['new'][:12]}" if row["merged"] else f"{row['id']}  not merged: {row['reason']}"
+    if row["merged"]:
+        return f"{row['id']}  merged as {row['new'][:12]}"
+    return in_one_line(f"{row['id']}  not merged: {row['reason']}")
 
 
 ci = group(

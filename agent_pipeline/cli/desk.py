@@ -31,7 +31,7 @@ def here(out: Output, *, push: bool = True, expired: bool = False) -> Desk:
     `expired` takes a trust root that has expired, for those who look at it or renew it.
     """
     clone = Clone.discover(Path.cwd())
-    return opened(clone, configuration.load(), out.talk, None if expired else clock.now(), push=push)
+    return opened(clone, configuration.load(), out.tell, None if expired else clock.now(), push=push)
 
 
 def opened(
@@ -71,6 +71,21 @@ def find_record(desk: Desk, name: str) -> tuple[Record, int | None]:
     """Return the record and the proposal's number that `name` (`ID`, a prefix, or `ID.n`) means."""
     prefix, number = records.split_id(name)
     return records.find(desk.clone, prefix, desk.remote), number
+
+
+def find_newest(desk: Desk, name: str, verb: str) -> Record:
+    """Return the record that `name` means, for `verb`, a command that acts on the newest proposal alone.
+
+    Raises `UsageError` for the number of any other one.
+    """
+    record, number = find_record(desk, name)
+    if number is not None and number != (newest := state(desk, record).number):
+        said = "there is no proposal" if newest is None else f"the newest is {record.id}.{newest}"
+        raise UsageError(
+            f"`{verb}` acts on the newest proposal, and {record.id}.{number} is not it: {said}",
+            hint=f"agent-pipeline {verb} {record.id}",
+        )
+    return record
 
 
 def find_dossier(desk: Desk, name: str) -> Dossier:

@@ -12,7 +12,7 @@ from agent_pipeline.cli.life import life
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN
-from agent_pipeline.errors import RejectedError, SchemaError, UsageError
+from agent_pipeline.errors import RejectedError, SchemaError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review import marks
@@ -24,14 +24,9 @@ from agent_pipeline.signing import hand as hands
 def land(out: Output, name: str, *, push: bool) -> int:
     """Verify, replay, stage and merge, as far as your roles allow; then say who must do what."""
     desk = desks.here(out, push=push)
-    record, number = desks.find_record(desk, name)
+    record = desks.find_newest(desk, name, "land")
     _note_what_was_taken_back(desk, record)
     state = desks.state(desk, record)
-    if number not in (None, state.number):
-        newest = "no proposal" if state.number is None else f"{record.id}.{state.number}"
-        raise UsageError(
-            f"{record.id}.{number} cannot land: the newest is {newest}", hint=f"agent-pipeline land {record.id}"
-        )
     if state.word in ("requested", "failed", "stopped", "trial", "rejected", "closed"):
         document = pipeline.report(desk, record.id, clock.now())
         raise RejectedError(
@@ -55,7 +50,8 @@ def land(out: Output, name: str, *, push: bool) -> int:
     document = pipeline.report(desk, record.id, clock.now())
     landed = document["state"] == "merged"
     if not landed and out.as_json:  # without, it stands in what is printed
-        out.talk("\n".join([f"{record.id} has not landed", *document["missing"], f"  next: {document['next']}"]))
+        for line in (f"{record.id} has not landed", *document["missing"], f"  next: {document['next']}"):
+            out.tell(line)
     out.finish(document, lambda: life(document))
     return YES if landed else max(code, NO)
 

@@ -18,8 +18,19 @@ def printable(text: str) -> str:
     return "".join(char if char in "\n\t" or not _hidden(char) else f"\\u{{{ord(char):x}}}" for char in text)
 
 
+def in_one_line(text: str) -> str:
+    """Return `text` without line breaks: what a person or a document wrote begins no line of its own."""
+    return " ".join(text.splitlines())
+
+
 def _hidden(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def _below(text: str) -> str:
+    """Return `text` with every line but the first marked as one that goes on."""
+    first, *others = text.splitlines() or [""]
+    return "\n".join([first, *(line if line.startswith("  | ") else f"  | {line}" for line in others)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,10 @@ class Output:
     def talk(self, line: str) -> None:
         """Say a line to the person; never data."""
         print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - the place where talk is printed
+
+    def tell(self, text: str) -> None:
+        """Say something that may hold others' words, in one line."""
+        self.talk(in_one_line(text))
 
     def line(self, line: str) -> None:
         """Print a line of data for a person; silent with `--json`."""
@@ -49,8 +64,8 @@ class Output:
     def error(self, error: AgentPipelineError, about: dict[str, Any] | None = None) -> None:
         """Say what is wrong and what to do next; with `--json` as the one document too, beside what it is `about`."""
         hint = error.hint or error.advice
-        self.talk(f"error: {error.message}")
-        self.talk(f"  next: {hint}")
+        self.talk(f"error: {_below(error.message)}")
+        self.talk(f"  next: {_below(hint)}")
         self._document(type(error).__name__, error.message, hint, about or {})
 
     def interrupted(self, about: dict[str, Any] | None = None) -> None:

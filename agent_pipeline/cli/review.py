@@ -38,7 +38,7 @@ def list_(out: Output, *, push: bool) -> None:
             state = state_of(record, entries, desk.landed.root)
             row = _row(_verified(desk, open_dossier(record, state.number))) if state.word == "staged" else None
         except AgentPipelineError as error:  # one bad record does not hide the others
-            out.talk(f"{record.id}: left alone: {error.message}")
+            out.tell(f"{record.id}: left alone: {error.message}")
             continue
         rows += [row] if row is not None else []
     out.finish({"waiting": rows}, lambda: "\n".join(_line(row) for row in rows) or "nothing waits for a review")

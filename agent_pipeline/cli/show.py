@@ -13,7 +13,7 @@ from agent_pipeline.audit import cord, high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.life import life, one_line
 from agent_pipeline.cli.options import command
-from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.output import Output, in_one_line
 from agent_pipeline.cli.reporting import report
 from agent_pipeline.documents import transcript as transcripts
 from agent_pipeline.errors import AgentPipelineError, UsageError
@@ -113,7 +113,7 @@ def log(out: Output, name: str, *, push: bool) -> None:
         if (entry := signed.entry).request == record.id
     ]
     lines = [f"{row['created']}  {row['event']:<10} {row['proposal']:<19} {row['detail']}".rstrip() for row in rows]
-    out.finish({"id": record.id, "events": rows}, lambda: "\n".join(lines))
+    out.finish({"id": record.id, "events": rows}, lambda: "\n".join(map(in_one_line, lines)))
 
 
 @command("agent-pipeline transcript k3v", network=True)
