@@ -108,23 +108,18 @@ class Session:
                 return self._converse(tag, screen, size)
 
     def _converse(self, tag: bytes, screen: Screen, size: tuple[int, int]) -> int:
-        """Pass on what the program says and what the person types.
+        """Pass on what the program says and what the person types, a piece of each in turn: neither starves the other.
 
-        What arrives comes first: a far side that waits for us to read would not read what we send.
+        Nothing is sent unless there is room for all of it: a far side that waits for us to read would not read it.
         """
         typed = b""
         while True:
             now = screen.size()
             news, sendable, more = self._link.wait(screen.descriptor(), _LOOK, to_send=bool(typed) or now != size)
+            if news and (code := self._show(tag, screen)) is not None:
+                return code
             deadline = clock.monotonic() + _GRACE
-            if news:
-                answer = frames.receive(self._link, tag, limit=_SAID + _FRAMING, deadline=deadline)
-                if answer[0] != frames.OUTPUT:
-                    return frames.ended(frames.expect(answer, frames.RESULT, "the shell"), 0).code or 0
-                if len(answer[1]) != 1:
-                    raise frames.BrokenError("a piece of output that is not one field")
-                screen.show(answer[1][0])
-            elif sendable and now != size:
+            if sendable and now != size:
                 size = now
                 frames.send(self._link, frames.RESIZE, tag, [b"%d" % size[0], b"%d" % size[1]], deadline)
             elif sendable:
@@ -133,6 +128,16 @@ class Session:
             elif more and not (typed := screen.typed()):
                 self._over = True  # the person hung up, and the program still runs
                 return _HUNG_UP
+
+    def _show(self, tag: bytes, screen: Screen) -> int | None:
+        """Show the next piece of what the program says; return its exit code once it has ended."""
+        answer = frames.receive(self._link, tag, limit=_SAID + _FRAMING, deadline=clock.monotonic() + _GRACE)
+        if answer[0] != frames.OUTPUT:
+            return frames.ended(frames.expect(answer, frames.RESULT, "the shell"), 0).code or 0
+        if len(answer[1]) != 1:
+            raise frames.BrokenError("a piece of output that is not one field")
+        screen.show(answer[1][0])
+        return None
 
     def read(self, path: str, limit: int = FILE_LIMIT) -> bytes:
         """Return a regular file's content; raises as the contract says."""

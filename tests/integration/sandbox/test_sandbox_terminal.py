@@ -121,6 +121,35 @@ def test_a_flood_both_ways_does_not_block(sandbox: Sandbox, typists: list[Typist
     assert b"402000" in shown
 
 
+class SlowTypist(Typist):
+    """Takes its time to show what arrives, so that more of it is always there already."""
+
+    def show(self, data: bytes) -> None:
+        super().show(data)
+        clock.sleep(0.01)
+
+
+def test_keys_get_through_while_a_program_floods_a_slow_screen(sandbox: Sandbox, typists: list[Typist]) -> None:
+    typist = SlowTypist(
+        ("ready> ", b"timeout --foreground 30 yes\n"),
+        ("(y\r\n){20000}", b"\x03"),
+        (r"\^C[^>]*ready> ", b"exit 3\n"),
+    )
+    typists.append(typist)
+    started = clock.monotonic()
+    assert sandbox.terminal(["bash", "--norc", "-i"], typist, env={"PS1": "ready> ", "TERM": "dumb"}) == 3
+    assert clock.monotonic() - started < 15
+
+
+def test_hanging_up_is_seen_while_a_program_floods_a_slow_screen(sandbox: Sandbox, typists: list[Typist]) -> None:
+    typist = SlowTypist(("ready> ", b"timeout --foreground 30 yes\n"))
+    typists.append(typist)
+    threading.Timer(2, typist.hang_up).start()
+    started = clock.monotonic()
+    assert sandbox.terminal(["bash", "--norc", "-i"], typist, env={"PS1": "ready> "}) == 129
+    assert clock.monotonic() - started < 15
+
+
 def test_a_person_who_hangs_up_ends_the_shell(sandbox: Sandbox, typists: list[Typist]) -> None:
     typist = Typist(("ready> ", b"sleep 50\n"))
     typists.append(typist)
