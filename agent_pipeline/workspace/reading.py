@@ -62,13 +62,24 @@ def _open(name: bytes | Path, parent: int | None, flags: int, mode: int) -> int:
 
 
 def _make_readable(name: bytes | Path, parent: int | None, mode: int) -> None:
-    """Change the mode of what is there now and no link: `chmod` by name would follow one that was put in its place."""
+    with itself(name, parent) as handle:
+        if not stat.S_ISLNK(os.fstat(handle).st_mode):
+            set_mode(handle, mode)
+
+
+@contextmanager
+def itself(name: str | bytes | Path, parent: int | None) -> Iterator[int]:
+    """Hold what has a name now, a link as a link, whatever has that name later. No permissions of it are needed."""
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
-        if not stat.S_ISLNK(os.fstat(handle).st_mode):
-            Path(f"/proc/self/fd/{handle}").chmod(mode)
+        yield handle
     finally:
         os.close(handle)
+
+
+def set_mode(handle: int, mode: int) -> None:
+    """Change the mode of what is held and no link: `chmod` by name would follow one that was put in its place."""
+    Path(f"/proc/self/fd/{handle}").chmod(mode)
 
 
 def whole(file: int, size: int, deadline: float) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_pipeline.errors import StorageError
-from agent_pipeline.workspace.reading import names
+from agent_pipeline.workspace.reading import itself, names, set_mode
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -65,5 +65,8 @@ def _open_directory(parent: int, name: str) -> int | None:
     """Return a handle on a directory, with permissions to empty and move it; None for anything else."""
     if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
         return None
-    os.chmod(name, 0o700, dir_fd=parent)
-    return os.open(name, _OPEN, dir_fd=parent)
+    with itself(name, parent) as handle:
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            return None  # exchanged since
+        set_mode(handle, 0o700)
+        return os.open(".", _OPEN, dir_fd=handle)

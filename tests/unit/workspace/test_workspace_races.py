@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import random
@@ -16,7 +17,7 @@ from support.gitrepos import Project, make_project
 
 from agent_pipeline import clock
 from agent_pipeline.errors import PolicyError, StorageError
-from agent_pipeline.workspace import Workspace, create, harvest, reading
+from agent_pipeline.workspace import Workspace, create, harvest, reading, removal
 from agent_pipeline.workspace.copy import Reach
 
 SECRET = b"of another user's, never to be read\n"
@@ -140,3 +141,33 @@ def test_a_link_in_place_of_a_closed_file_changes_nobodys_mode(outside: Path, tm
     finally:
         os.close(top)
     assert (outside / "secret").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("call", ["lstat", "fstat"])
+def test_a_directory_exchanged_for_a_link_while_it_is_removed_changes_nobodys_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Exchanged right after a look at it: the link goes, and what it leads to stays as it is."""
+    folder, link, outside = tmp_path / "workspace/folder", tmp_path / "link", tmp_path / "outside"
+    folder.mkdir(parents=True)
+    outside.mkdir()
+    outside.chmod(0o755)
+    (outside / "file").write_bytes(SECRET)
+    link.symlink_to(outside)
+    real, exchanged = getattr(os, call), []
+
+    def look(what: str | int, **where: int) -> os.stat_result:
+        found: os.stat_result = real(what, **where)
+        if not exchanged:
+            exchanged.append(what)
+            exchange(folder, link)
+        return found
+
+    with monkeypatch.context() as patched, contextlib.suppress(StorageError):
+        patched.setattr(os, call, look)
+        removal.remove(folder.parent)
+    assert exchanged
+    removal.remove(folder.parent)
+    assert not folder.parent.exists()
+    assert outside.stat().st_mode & 0o777 == 0o755
+    assert (outside / "file").read_bytes() == SECRET
