@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,7 +44,7 @@ FOUND = [["a"], ["b/c"], ["secret"], []]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for parent in (tmp_path, *tmp_path.parents):
-        if str(parent).startswith("/tmp/"):
+        if Path(tempfile.gettempdir()) in parent.parents:
             parent.chmod(0o755)
     return tmp_path
 
