@@ -13,6 +13,7 @@ from agent_pipeline.documents import strict
 from agent_pipeline.documents import summary as summaries
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.proposal import SUBJECT, Proposal
 from agent_pipeline.documents.provenance import Provenance
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import VERIFIER_ID, Summary
@@ -30,6 +31,14 @@ class _Expected:
 
     manifest: str | None
     transcript: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a proposal is from and to: a commit and a tree, as signed documents name them."""
+
+    base: str
+    tree: str
 
 
 def cuts(record: Record) -> Iterator[Cut]:
@@ -53,6 +62,22 @@ def exchanged(record: Record, entry: LogEntry) -> Iterator[str]:
             yield f"{path} is gone"
         elif strict.sha256(data) != digest:
             yield f"{path} is another one than was signed"
+
+
+def bound(record: Record, entry: LogEntry) -> Bound | None:
+    """Return base and tree of the proposal that `entry` is about, None where nothing that was signed says them.
+
+    The manifest has them, which the statement that the entry names is about; where that is gone, CI's summary has.
+    Raises `SchemaError` for an unreadable record.
+    """
+    ran, data = _provenance(record, entry), record.read(f"{entry.number}/{SUBJECT}")
+    if ran is not None and data is not None and strict.sha256(data) == ran[0].sha256:
+        proposal = Proposal.from_json(data)
+        return Bound(proposal.base, proposal.tree)
+    seen = _summary(record, entry)
+    if seen is None or seen[1].statement != entry.statement:
+        return None
+    return Bound(seen[1].base, seen[1].tree)
 
 
 def _expected(record: Record, entry: LogEntry) -> _Expected:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent_pipeline.attestation.log_entries import Signed, standing_rejections
-from agent_pipeline.audit import record_whole, seen_records
+from agent_pipeline.audit import record_whole, seen_records, signed_commits
+from agent_pipeline.audit.record_whole import Bound
 from agent_pipeline.audit.walking import Finding
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.log_entry import LogEntry
@@ -28,7 +29,8 @@ class Named:
     """Looks at every record that entries name; `open` are the staged requests, by id, with who signed for it.
 
     `asked` has the index of the first entry that names a request's own envelope, `ended` the requests that CI rejected
-    or somebody closed, and that were never admitted: whatever is wrong with them was found out.
+    or somebody closed, and that were never admitted: whatever is wrong with them was found out. `admissions` has the
+    index of each proposal's newest admission, by its statement.
     """
 
     desk: Desk
@@ -36,6 +38,7 @@ class Named:
     asked: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
+    admissions: dict[str, int] = field(default_factory=dict)
     _admitted: dict[str, Signed] = field(default_factory=dict)
     _ends: dict[str, list[LogEntry]] = field(default_factory=dict)
     _looked: set[tuple[str, int | None, str | None]] = field(default_factory=set)
@@ -45,9 +48,11 @@ class Named:
     def by(self, signed: Signed) -> Iterator[Finding]:
         """Yield what an entry names and is not there, each lost record once."""
         entry = signed.entry
-        if entry.request is None or entry.request in self.gone:
+        if entry.request is None:
             return
         self._note(signed)
+        if entry.request in self.gone:
+            return
         ref = REQUESTS + entry.request
         tip = self.desk.tip(ref)
         if tip is None:
@@ -113,6 +118,7 @@ class Named:
         request, event = str(signed.entry.request), signed.entry.event
         if event == "admitted":
             self.open[request] = self._admitted[request] = signed
+            self.admissions[str(signed.entry.statement)] = signed.entry.index
         elif event in ("merged", "closed", "rejected"):
             self._ends.setdefault(request, []).append(signed.entry)
             self.open.pop(request, None)
@@ -124,18 +130,30 @@ class Named:
                 self.open[request] = self._admitted[request]
         self.ended -= self._admitted.keys()
 
+    def bound(self, entry: LogEntry) -> Bound | None:
+        """Return base and tree of the proposal that `entry` is about, None where the record does not tell them."""
+        tip = self.desk.tip(REQUESTS + str(entry.request))
+        if tip is None:
+            return None
+        try:
+            return record_whole.bound(Record(str(entry.request), tip, self.desk.clone), entry)
+        except RejectedError:  # `by` has said so
+            return None
+
     def still_there(self) -> Iterator[Finding]:
-        """Yield what was admitted, waits, and is staged no more."""
+        """Yield what was admitted, waits, and is staged no more, or is another commit than CI signed."""
         for request, signed in sorted(self.open.items()):
-            ref = f"refs/heads/agent/{request}"
-            at = self.desk.clone.ref(remotes.tracking(self.desk.remote, ref))
-            line = f"Agent-Pipeline-Statement: sha256:{signed.entry.statement}"
-            if at is not None and line in self.desk.clone.message(at).splitlines():
-                continue
-            what = f"is gone ({_NOBODY})" if at is None else "is another commit than CI staged"
+            ref, entry = f"refs/heads/agent/{request}", signed.entry
             todo = f"find out who pushed it; `agent-pipeline close {request}` ends it, a new request does it again"
-            committer = None if at is None else self._by(at)
-            yield Finding(f"a staged branch {what}: {_named(signed)}", todo, signed.entry.index, ref, None, committer)
+            at = self.desk.clone.ref(remotes.tracking(self.desk.remote, ref))
+            if at is None:
+                what = f"a staged branch is gone ({_NOBODY}): {_named(signed)}"
+                yield Finding(what, todo, entry.index, ref)
+                continue
+            odd = list(signed_commits.staged(self.desk, at, entry, entry.index, self.bound(entry)))
+            if odd:
+                what = f"a staged branch is another commit than CI staged ({'; '.join(odd)}): {_named(signed)}"
+                yield Finding(what, todo, entry.index, ref, None, self._by(at))
 
 
 def _named(signed: Signed) -> str:

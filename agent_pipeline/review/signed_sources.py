@@ -122,8 +122,8 @@ class Sources:
 
     def _by_entry(self) -> Iterator[tuple[str, str]]:
         """Yield the SHA-256 of the log's entry that a merge on the protected branch names, and the merge."""
-        for commit, merge in merges.of_branch(self.desk).by_entry.items():
+        for commit, claims in merges.of_branch(self.desk).by_entry.items():
             try:
-                yield strict.sha256(audit_log.envelope_of(self.desk.clone, commit)), merge
+                yield strict.sha256(audit_log.envelope_of(self.desk.clone, commit)), claims[0]
             except AgentPipelineError:
                 continue  # anybody's commit message can name anything
