@@ -546,7 +546,7 @@ class Agent:
             return FAULT, [b"%d" % fault.code]
         except OSError as error:
             return FAULT, [b"%d" % FAULTS.get(error.errno, OTHER)]
-        except ValueError:
+        except (ValueError, RecursionError):  # `realpath` and `makedirs` call themselves
             return FAULT, [b"%d" % OTHER]
 
     def switch(self, tag, names):

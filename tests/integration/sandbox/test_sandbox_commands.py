@@ -137,6 +137,16 @@ def test_writing_keeps_mode_bits_and_follows_links_only_within_the_workspace(san
     assert sandbox.listing("/tmp") == ()
 
 
+def test_writing_below_a_long_chain_of_links_or_directories_is_refused_and_ends_nothing(sandbox: Sandbox) -> None:
+    chain = "import os\nfor i in range(1500): os.symlink(f'l{i + 1}', f'l{i}')"
+    assert sandbox.run(["python3", "-c", chain], seconds=20).code == 0
+    for path in ("l0/file", "d/" * 2000 + "file"):
+        with pytest.raises(ValueError, match="/file: "):
+            sandbox.write(path, b"x")
+    sandbox.write("file", b"x")
+    assert sandbox.read("file") == b"x"
+
+
 def test_what_is_no_regular_file_is_refused(sandbox: Sandbox) -> None:
     sh(sandbox, "mkfifo pipe; mkdir dir; echo 12345 >file; chmod 0 file; truncate -s 100M sparse")
     cases: list[tuple[str, type[Exception]]] = [
