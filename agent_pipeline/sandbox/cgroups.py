@@ -229,7 +229,11 @@ def _values(version: int, controller: str, bounds: Bounds) -> Mapping[str, str]:
     memory = str(bounds.memory_mb << 20)
     if version == 1:
         return {
-            "memory": {"memory.limit_in_bytes": memory, "?memory.memsw.limit_in_bytes": memory},
+            "memory": {
+                "memory.limit_in_bytes": memory,
+                "?memory.memsw.limit_in_bytes": memory,
+                "?memory.kmem.tcp.limit_in_bytes": memory,  # counted by itself, and not at all without a bound
+            },
             "pids": {"pids.max": str(bounds.pids)},
             "cpu": {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(quota(bounds))},
         }[controller]
@@ -241,7 +245,7 @@ def _values(version: int, controller: str, bounds: Bounds) -> Mapping[str, str]:
 
 
 def _set(folder: Path, values: Mapping[str, str]) -> bool:
-    """Write the values; those with `?` are there only where the kernel accounts for swap."""
+    """Write the values; those with `?` are there only where the kernel counts such memory."""
     for name, value in values.items():
         file = folder / name.removeprefix("?")
         if name.startswith("?") and not file.exists():

@@ -80,7 +80,15 @@ def test_version_2_switches_nothing_on_where_it_is_handed_down(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("version", "controller", "values"),
     [
-        (1, "memory", {"memory.limit_in_bytes": "67108864", "?memory.memsw.limit_in_bytes": "67108864"}),
+        (
+            1,
+            "memory",
+            {
+                "memory.limit_in_bytes": "67108864",
+                "?memory.memsw.limit_in_bytes": "67108864",
+                "?memory.kmem.tcp.limit_in_bytes": "67108864",
+            },
+        ),
         (1, "cpu", {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "150000"}),
         (2, "memory", {"memory.max": "67108864", "?memory.swap.max": "0"}),
         (2, "pids", {"pids.max": "32"}),

@@ -79,8 +79,10 @@ def test_ordinary_work_is_allowed(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "protocol", "action"),
-    [(1, 0, ALLOW), (2, 0, ALLOW), (10, 0, ALLOW), (16, 0, ALLOW)]
-    + [(16, protocol, ERRNO | 1) for protocol in (2, 6, 9, 15, 16)]
+    [(1, 0, ALLOW)]
+    + [(family, protocol, ALLOW) for family in (2, 10) for protocol in (0, 6, 17)]
+    + [(family, protocol, ERRNO | 1) for family in (2, 10) for protocol in (1, 58, 132, 136, 255)]
+    + [(16, protocol, ERRNO | 1) for protocol in (0, 2, 6, 9, 15, 16)]
     + [(family, 0, ERRNO | 1) for family in (0, 3, 9, 15, 17, 29, 31, 38, 40, 44, 45)],
 )
 def test_sockets_of_no_other_family(family: int, protocol: int, action: int) -> None:
@@ -127,6 +129,21 @@ def test_no_upper_bits_smuggle_a_terminal_request(upper: int, request: int) -> N
 def test_the_neighbours_of_the_two_are_allowed(request: int) -> None:
     refused = request in (TIOCSTI, TIOCLINUX)
     assert decide("ioctl", 0, request) == (ERRNO | 1 if refused else ALLOW)
+
+
+PR_SET_SECCOMP = 22
+
+
+@given(st.integers(0, 2**64 - 1) | st.integers(0, 100))
+def test_every_option_of_a_process_but_a_filter_is_set(option: int) -> None:
+    refused = option & 0xFFFFFFFF == PR_SET_SECCOMP
+    assert decide("prctl", option) == (ERRNO | errno.EPERM if refused else ALLOW)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_upper_bits_smuggle_a_filter(upper: int) -> None:
+    assert decide("prctl", upper << 32 | PR_SET_SECCOMP) == ERRNO | errno.EPERM
+    assert decide("seccomp", upper) == ERRNO | errno.ENOSYS
 
 
 AIO = ("io_setup", "io_submit", "io_getevents", "io_pgetevents", "io_cancel", "io_destroy")
