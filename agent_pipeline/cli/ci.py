@@ -55,7 +55,7 @@ def _waiting(desk: Desk, states: tuple[str, ...], troubles: dict[str, str]) -> l
     return found
 
 
-def _note_what_was_taken_back(desk: Desk, role: str, only: set[str]) -> dict[str, str]:
+def _note_what_was_taken_back(desk: Desk, role: str, only: set[str] | None) -> dict[str, str]:
     """Put rejections and closures into the log, where nobody who may push can take them back again.
 
     Returns the requests of which that failed, with the reason: nothing may be done with them before it is mended. With
@@ -73,7 +73,7 @@ def _note_what_was_taken_back(desk: Desk, role: str, only: set[str]) -> dict[str
             continue  # no step of it can be read; what is wrong with it is said when its turn comes
         except Exception as error:  # noqa: BLE001 - as in `_waiting`
             desk.tell(f"{record.id}: not looked through: {_why(error)}")
-            if not only or record.id in only:
+            if only is None or record.id in only:
                 troubles[record.id] = f"its record cannot be looked through: {_why(error)}"
             continue
         if not found:
@@ -132,7 +132,7 @@ def run(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     desk = desks.here(out, push=push)
     hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     asked = _named(desk, names, "ci run")
-    troubles = _note_what_was_taken_back(desk, "ci", {request for request, _ in asked})
+    troubles = _note_what_was_taken_back(desk, "ci", {request for request, _ in asked} if names else None)
     asked = asked if names else _waiting(desk, ("proposed",), troubles)
     results = [_row(request, UNKNOWN, why) for request, why in troubles.items()]
     for request, name in asked:
@@ -241,7 +241,7 @@ def merge(out: Output, names: tuple[str, ...], *, push: bool) -> int:
     hands.need(desk.config, desk.clone, desk.landed.root, "merger")
     asked = _named(desk, names, "ci merge")
     troubles = _note_what_was_taken_back(desk, "merger", {request for request, _ in asked})
-    asked = asked if names else _waiting(desk, ("staged",), troubles)
+    asked = asked if names else _waiting(desk, ("staged",), {})  # what cannot be read, `ci run` has named
     results = [_unmerged(request) | {"reason": why} for request, why in troubles.items()]
     codes = [COULD_NOT_TELL for _ in troubles]
     for request, name in asked:

@@ -72,9 +72,7 @@ def test_a_record_that_cannot_be_read_is_not_nothing(at: At) -> None:
     code, rows = team.ci_run()
     assert (code, rows[team.id]["verdict"]) == (3, "unknown")
     assert "its record cannot be read" in rows[team.id]["checks"][0]["reason"]
-    code, rows = team.ci_merge()
-    assert (code, rows[team.id]["merged"]) == (3, False)
-    assert "its record cannot be read" in rows[team.id]["reason"]
+    assert team.ci_merge() == (0, {})  # whoever may push adds such records: they keep no merge from its yes
 
 
 def test_a_number_that_is_not_the_newest_is_not_acted_on(at: At) -> None:
