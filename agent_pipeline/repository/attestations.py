@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-import pygit2
+from pygit2.enums import FileMode
 
 from agent_pipeline.documents import strict
 from agent_pipeline.repository import commits, trees
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.listing import FILE, entries
+from agent_pipeline.repository.listing import FILE, Entry, children, entries, read_tree
 from agent_pipeline.repository.trees import Put
 
 REF = "refs/attestations/trees"
+MAX_TOTAL: Final = 64 << 20  # bytes of all attestations of one tree
 _LEVELS: Final = 2  # `<tree>/<name>.intoto.jsonl`
+_MAX_FOLDER: Final = strict.MAX_BYTES  # bytes of one tree's folder itself: its names, at some 70 bytes each
 
 
 def add(clone: Clone, tip: str | None, tree: str, envelopes: Mapping[str, bytes], moment: datetime) -> str:
@@ -44,16 +46,37 @@ def every(clone: Clone, tip: str) -> Iterator[bytes]:
     Anyone with push access can write the ref: what is too large to be an envelope is left out.
     """
     for entry in entries(clone, clone.tree(tip), deepest=_LEVELS):
-        if entry.mode == FILE and entry.path.endswith(b".intoto.jsonl") and clone.size(entry.oid) <= strict.MAX_BYTES:
+        if _is_envelope(clone, entry):
             yield clone.blob(entry.oid).removesuffix(b"\n")
 
 
 def of_tree(clone: Clone, tip: str, tree: str) -> dict[str, bytes]:
-    """Return the attestations of `tree` by file name; empty when there are none."""
+    """Return the attestations of `tree` by file name; empty when there are none. Raises `GitError`.
+
+    Anyone with push access can write the ref: what is too large to be an envelope is left out, as is what comes after
+    more than `MAX_TOTAL` bytes, and all of a folder with more names than proofs can have.
+    """
     try:
-        folder = clone.objects[tip].peel(pygit2.Tree)[tree]
+        folder = read_tree(clone, clone.tree(tip))[tree]
     except KeyError:
         return {}
-    if not isinstance(folder, pygit2.Tree):
+    if folder.filemode != FileMode.TREE or clone.size(str(folder.id)) > _MAX_FOLDER:
         return {}
-    return {item.name: item.data for item in folder if isinstance(item, pygit2.Blob) and item.name is not None}
+    contents: dict[str, bytes] = {}  # many names of one object are read once
+    found: dict[str, bytes] = {}
+    room = MAX_TOTAL
+    for entry in children(clone, str(folder.id)):
+        if not _is_envelope(clone, entry):
+            continue
+        if entry.oid not in contents:
+            room -= clone.size(entry.oid)
+            if room < 0:
+                break
+            contents[entry.oid] = clone.blob(entry.oid)
+        found[entry.path.decode("utf-8", "surrogateescape")] = contents[entry.oid]
+    return found
+
+
+def _is_envelope(clone: Clone, entry: Entry) -> bool:
+    """Return whether an entry can be an envelope by its mode, name and size: it is not read for that."""
+    return entry.mode == FILE and entry.path.endswith(b".intoto.jsonl") and clone.size(entry.oid) <= strict.MAX_BYTES
