@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from agent_pipeline import clock
 from agent_pipeline.audit import cord, events, high_water
@@ -16,12 +16,15 @@ from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import Statement
-from agent_pipeline.repository import records
+from agent_pipeline.errors import StaleError
+from agent_pipeline.repository import records, remotes
 from agent_pipeline.repository.dossier import Dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import LOG
 from agent_pipeline.repository.refs import RefUpdate
 
+T = TypeVar("T")
+_ATTEMPTS: Final = 5
 HELD_BACK: Final = ("admitted", "merged", "reverted")  # what nobody does while everything is stopped
 
 
@@ -99,3 +102,19 @@ def publish(desk: Desk, updates: Sequence[RefUpdate], logged: RefUpdate) -> None
     """Publish a whole step with its entry in the log, and remember how far the log has come. Raises `StaleError`."""
     records.publish(desk.clone, [*updates, logged], remote=desk.remote)
     high_water.remember(desk, logged.new)
+
+
+def again(desk: Desk, work: Callable[[], T]) -> T:
+    """Return what `work` does, which appends: done again when somebody else was quicker, on the log as it is by then.
+
+    Raises `StaleError` when others keep appending.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return work()
+        except StaleError:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            if desk.remote is not None:
+                remotes.fetch(desk.clone, desk.remote)
+    raise AssertionError

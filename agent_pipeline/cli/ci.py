@@ -11,16 +11,16 @@ from typing import Any
 import click
 
 from agent_pipeline import clock, pipeline
-from agent_pipeline.audit import endings, high_water
+from agent_pipeline.audit import endings, entries, high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output, in_one_line
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification
-from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, StaleError, StorageError, UsageError
+from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, StorageError, UsageError
 from agent_pipeline.files import written_whole
-from agent_pipeline.repository import records, remotes
+from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
@@ -31,7 +31,6 @@ from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
 
 RESULTS_LIMIT = 16 << 20
-NOTE_ATTEMPTS = 5
 
 
 def _named(desk: Desk, names: tuple[str, ...], verb: str) -> list[tuple[str, str]]:
@@ -44,9 +43,9 @@ def _waiting(desk: Desk, states: tuple[str, ...], troubles: dict[str, str]) -> l
     log = high_water.open_log(desk)
     found = []
     for record in records.all_records(desk.clone, desk.remote):
-        entries = desks.logged(desk, record.id, log).entries
+        about = desks.logged(desk, record.id, log).entries
         try:
-            word = state_of(record, entries, desk.landed.root).word
+            word = state_of(record, about, desk.landed.root).word
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, the others do not wait for it
             desk.tell(f"{record.id}: left alone: {_why(error)}")
             troubles.setdefault(record.id, f"its record cannot be read: {_why(error)}")
@@ -62,7 +61,7 @@ def _note_what_was_taken_back(desk: Desk, role: str, only: set[str] | None) -> d
     `only`, what cannot even be looked through is told of these alone; what was found and not logged, of every request.
     """
     hand = hands.need(desk.config, desk.clone, desk.landed.root, role)
-    _again(desk, lambda: _note_endings(desk, hand))
+    entries.again(desk, lambda: _note_endings(desk, hand))
     log = high_water.open_log(desk)
     troubles = {}
     for record in records.all_records(desk.clone, desk.remote):
@@ -79,7 +78,7 @@ def _note_what_was_taken_back(desk: Desk, role: str, only: set[str] | None) -> d
         if not found:
             continue
         try:
-            _again(desk, functools.partial(_note, desk, hand, record))
+            entries.again(desk, functools.partial(_note, desk, hand, record))
         except Exception as error:  # noqa: BLE001 - as in `_waiting`
             words = " and ".join(sorted({mark.event for mark in found}))
             troubles[record.id] = f"it was {words}, which could not be put into the log: {_why(error)}"
@@ -98,20 +97,6 @@ def _note_endings(desk: Desk, hand: hands.Hand) -> None:
 def _note(desk: Desk, hand: hands.Hand, record: Record) -> None:
     """Log what was taken back in the record as it was seen, even if it is not there any more."""
     marks.note_all(desk, hand, marks.unlogged(record, desks.logged(desk, record.id).entries, desk.landed.root))
-
-
-def _again(desk: Desk, work: Callable[[], None]) -> None:
-    """Do it, and again when the log moved meanwhile. Raises `StaleError` when others keep appending."""
-    for attempt in range(NOTE_ATTEMPTS):
-        try:
-            work()
-        except StaleError:
-            if attempt + 1 == NOTE_ATTEMPTS:
-                raise
-            if desk.remote is not None:
-                remotes.fetch(desk.clone, desk.remote)
-        else:
-            return
 
 
 def _why(error: Exception) -> str:

@@ -8,13 +8,11 @@ from typing import Final
 
 from agent_pipeline.audit import cord, entries, high_water
 from agent_pipeline.documents.log_entry import SPEAKERS
-from agent_pipeline.errors import RejectedError, StaleError
-from agent_pipeline.repository import remotes
+from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing.hand import Hand
 
-_ATTEMPTS: Final = 5
 MAX_REASON: Final = 1000
 
 
@@ -40,18 +38,13 @@ def _say(desk: Desk, event: str, reason: str | None, now: datetime) -> int:
     """Append and publish, and again when somebody else was quicker: a cord that others outrun is none."""
     hand = _hand(desk, SPEAKERS[event])
     said = entries.Said(event, detail=reason[:MAX_REASON] if reason else None)
-    for attempt in range(_ATTEMPTS):
+
+    def say() -> int:
         log = high_water.open_log(desk)
-        try:
-            entries.publish(desk, [], entries.append(desk, log, said, hand.signer.statement, now))
-        except StaleError:
-            if attempt + 1 == _ATTEMPTS:
-                raise
-            if desk.remote is not None:
-                remotes.fetch(desk.clone, desk.remote)
-        else:
-            return log.next_index
-    raise AssertionError
+        entries.publish(desk, [], entries.append(desk, log, said, hand.signer.statement, now))
+        return log.next_index
+
+    return entries.again(desk, say)
 
 
 def _hand(desk: Desk, roles: Sequence[str]) -> Hand:
