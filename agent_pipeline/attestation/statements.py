@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent_pipeline.attestation import dsse
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.root import Person, TrustRoot
+from agent_pipeline.documents.root import Key, Person, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.errors import SignatureError
 from agent_pipeline.frozen import frozen
@@ -30,11 +30,17 @@ def signer(envelope: Envelope, root: TrustRoot, payload_type: str = PAYLOAD_TYPE
 
     The key id in the envelope is a hint by which the key is found; the signature decides.
     """
-    key, owner = root.known(envelope.keyid), root.speaker(envelope.keyid, at)
-    if key is None or owner is None:
-        raise _nobodys(envelope.keyid, root, at)
+    key, owner = speaker(envelope.keyid, root, at)
     dsse.check(envelope, key, payload_type)
     return owner
+
+
+def speaker(keyid: str, root: TrustRoot, at: int | None) -> tuple[Key, Person]:
+    """Return the key `keyid` and for whom it speaks at the log's index `at`, or raise `SignatureError`."""
+    key, owner = root.known(keyid), root.speaker(keyid, at)
+    if key is None or owner is None:
+        raise _nobodys(keyid, root, at)
+    return key, owner
 
 
 def _nobodys(keyid: str, root: TrustRoot, at: int | None) -> SignatureError:

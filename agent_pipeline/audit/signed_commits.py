@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from agent_pipeline.attestation import sshsig, statements
+from agent_pipeline.attestation import commit_signer
 from agent_pipeline.audit.record_whole import Bound
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.errors import RejectedError
@@ -53,16 +53,8 @@ def _signature(desk: Desk, commit: str, role: str, index: int | None) -> Iterato
     if signed is None:
         yield "it is not signed"
         return
-    payload, armored = signed
     try:
-        signature = sshsig.read(armored)
-        keyid = signature.key.keyid
-        key, owner = desk.landed.root.known(keyid), desk.landed.root.speaker(keyid, index)
-        if key is None or owner is None:
-            yield f"it is signed by key {keyid[:8]}, which was nobody's then"
-            return
-        sshsig.check(payload, signature, key)
-        statements.require_role(owner, role)
+        commit_signer.signer(*signed, desk.landed.root, role, at=index)
     except RejectedError as error:
         yield error.message
 

@@ -2,7 +2,7 @@
 
 Whatever target is asked for and whatever lies in the working tree, rules come from the anchor's branch, freshly
 fetched. Until `init`'s commit has landed there, requests may use it from the branch `agent-pipeline-setup`, marked
-`trial`.
+`trial`: no host protects that branch, so it counts only as somebody signed it who may set rules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from agent_pipeline.attestation import commit_signer
 from agent_pipeline.attestation.trust import load_root
 from agent_pipeline.config import Config
 from agent_pipeline.documents.anchor import Anchor
@@ -21,15 +23,16 @@ from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.root import TrustRoot
-from agent_pipeline.errors import GitError, SchemaError, UsageError
+from agent_pipeline.errors import GitError, RejectedError, SchemaError, SignatureError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.repository import anchor as anchors
-from agent_pipeline.repository import remotes, seen_roots
+from agent_pipeline.repository import commits, remotes, seen_roots
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.records import LOG
 from agent_pipeline.repository.trust_files import FOLDER, versions
 
 SETUP_BRANCH = "refs/heads/agent-pipeline-setup"
+RULE_SETTERS: Final = ("root", "policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,11 @@ def _check_left_out(refs: tuple[str, ...], anchor: Anchor, tell: Callable[[str],
 
 
 def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime | None) -> Landed:
-    """Load the rules of the anchor's branch. Raises `UsageError` when it has none, `SignatureError` for a bad root."""
+    """Load the rules of the anchor's branch, or those on trial.
+
+    Raises `UsageError` when there are none, `SignatureError` for a bad root and for rules on trial that nobody signed
+    who may set them.
+    """
     for branch, trial in ((anchor.branch, False), (SETUP_BRANCH, True)):
         commit = clone.ref(remotes.tracking(remote, branch))
         if commit is not None and clone.file(commit, POLICY_PATH) is not None:
@@ -126,6 +133,8 @@ def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime | None, *, tr
     with _named(f"{FOLDER} in {commit[:12]}"):
         chain = versions(clone, commit)
         root = load_root(chain, pin=anchor.root_digest, now=now)
+    if trial:
+        _check_set_up(clone, commit, root)
     with _named(f"{IMAGES_PATH} in {commit[:12]}"):
         locks = ImagesLock.from_json(images)
     with _named(f"{POLICY_PATH} in {commit[:12]}"):
@@ -141,3 +150,19 @@ def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime | None, *, tr
         requirements=clone.file(commit, REQUIREMENTS),
         trial=trial,
     )
+
+
+def _check_set_up(clone: Clone, commit: str, root: TrustRoot) -> None:
+    """Raise `SignatureError` unless somebody who may set rules signed the set-up branch's commit, and so its tree."""
+    branch = SETUP_BRANCH.removeprefix("refs/heads/")
+    hint = (
+        f"find out who pushed it: git log {branch}; put the branch back, or let somebody with the role "
+        f"{' or '.join(RULE_SETTERS)} sign the change with that key (git commit -S, gpg.format ssh)"
+    )
+    signed = commits.signature_of(clone, commit)
+    if signed is None:
+        raise SignatureError(f"the rules on trial in {commit[:12]} on {branch} are not signed", hint=hint)
+    try:
+        commit_signer.signer(*signed, root, *RULE_SETTERS, at=None)
+    except RejectedError as error:
+        raise SignatureError(f"the rules on trial in {commit[:12]} on {branch}: {error.message}", hint=hint) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent_pipeline.attestation import sshsig, statements
+from agent_pipeline.attestation import commit_signer
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED, Verification, verdict
 from agent_pipeline.errors import RejectedError
@@ -116,14 +116,9 @@ def staged(this: LandingCase) -> str:
     """
     require(this.landing.staged is not None, f"there is no signed commit on agent/{this.case.request_id}")
     assert this.landing.staged is not None  # noqa: S101 - said above
-    payload, armored = this.landing.staged
-    admission, signature = _admission(this.case), sshsig.read(armored)
-    key = this.case.inputs.root.known(signature.key.keyid)
-    owner = this.case.inputs.root.speaker(signature.key.keyid, admission.index if admission is not None else None)
-    require(key is not None and owner is not None, "the staged commit is signed by a key that is nobody's here")
-    assert key is not None and owner is not None  # noqa: S101, PT018 - said above
-    statements.require_role(owner, "ci")
-    sshsig.check(payload, signature, key)
+    (payload, armored), admission = this.landing.staged, _admission(this.case)
+    index = admission.index if admission is not None else None
+    owner = commit_signer.signer(payload, armored, this.case.inputs.root, "ci", at=index)
     tree, parents = commit_links(payload)
     require(tree == this.case.proposal.tree, f"the staged tree is {tree[:12]}, not {this.case.proposal.tree[:12]}")
     require(parents == [this.case.proposal.base], "the staged commit's only parent is not the base")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from agent_pipeline.attestation import sshsig, statements
+from agent_pipeline.attestation import commit_signer
 from agent_pipeline.attestation.log_entries import standing_rejections
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED, SKIPPED, Check, Verification, verdict
@@ -176,12 +176,7 @@ def merge(off: OfflineCase) -> str:
     require(off.carried.merge is not None, "the log says that it was merged, and no signed merge commit is here")
     assert off.carried.merge is not None  # noqa: S101 - said above
     payload, armored = off.carried.merge
-    keyid = sshsig.read(armored).key.keyid
-    key, owner = case.inputs.root.known(keyid), case.inputs.root.speaker(keyid, entry.index)
-    require(key is not None and owner is not None, "the merge commit is signed by a key that is nobody's here")
-    assert key is not None and owner is not None  # noqa: S101, PT018 - said above
-    statements.require_role(owner, "merger")
-    sshsig.verify(payload, armored, key)
+    owner = commit_signer.signer(payload, armored, case.inputs.root, "merger", at=entry.index)
     tree, parents = landings.commit_links(payload)
     require(tree == case.proposal.tree, f"the merged tree is {tree[:12]}, not {case.proposal.tree[:12]}")
     wanted = [case.proposal.base, off.carried.staged]

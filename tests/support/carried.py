@@ -82,7 +82,7 @@ class Carried:
         rules = {f".agent-pipeline/{name}": data for name, data in rules.items()}
         base = self.project.commit(self.files | ({} if self.trial else rules))
         if self.trial:
-            setup = commit_of(self.clone, base, rules)
+            setup = commit_of(self.clone, base, rules, holder)
             self._point("refs/heads/agent-pipeline-setup", setup)
         self._follow(base, {"policy": self.policy, "engine": "command"} | fields)
         self._extend({"request.dsse.json": self.maker.request_envelope()})
@@ -192,8 +192,7 @@ class Carried:
 
     def signed_commit(self, draft: bytes, key: str) -> str:
         """Sign and store a drafted commit."""
-        signature = private(key).sign(sshsig.blob_to_sign(draft))
-        return commits.write(self.clone, draft, sshsig.armor(signature, public(key)))
+        return _signed(self.clone, draft, key)
 
     def _staged(self) -> bytes:
         proposal = self.maker.proposal()
@@ -224,11 +223,17 @@ def carried(folder: Path, stage: str = "approved", **fields: Any) -> Carried:
     return made.reach(stage)
 
 
-def commit_of(clone: Clone, base: str, files: dict[str, bytes]) -> str:
-    """A commit that also holds `files`."""
+def commit_of(clone: Clone, base: str, files: dict[str, bytes], signer: str | None = None) -> str:
+    """A commit that also holds `files`, signed with the key called `signer` if one is named."""
     tree = trees.build(clone, clone.tree(base), {path: Put(data, "100644") for path, data in files.items()})
     draft = commits.draft(clone, tree, [base], "Set up\n", "Ada", "ada@example.org", NOW)
-    return commits.write(clone, draft, None)
+    return commits.write(clone, draft, None) if signer is None else _signed(clone, draft, signer)
+
+
+def _signed(clone: Clone, draft: bytes, signer: str) -> str:
+    """Write a drafted commit, signed with the key called `signer`."""
+    signature = private(signer).sign(sshsig.blob_to_sign(draft))
+    return commits.write(clone, draft, sshsig.armor(signature, public(signer)))
 
 
 def _maker(

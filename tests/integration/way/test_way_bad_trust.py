@@ -178,6 +178,12 @@ def test_rules_that_have_not_landed_yet(desk: Desk) -> None:
     assert desk.person.git("ls-remote", str(bare), "refs/heads/main").split()[0] == before.strip()
     assert not desk.person.git("ls-remote", str(bare), "refs/heads/agent/*")
 
+    setup = desk.person.git("rev-parse", "origin/agent-pipeline-setup").strip()
+    unsigned = desk.person.git("commit-tree", f"{setup}^{{tree}}", "-p", setup, "-m", "looser rules").strip()
+    desk.person.git("push", "-q", "origin", f"{unsigned}:refs/heads/agent-pipeline-setup")
+    refused(desk.request(), 1, unsigned[:12], "not signed", "put the branch back")
+    desk.person.git("push", "-q", "--force", "origin", f"{setup}:refs/heads/agent-pipeline-setup")
+
     (bare / "hooks" / "pre-receive").unlink()
     desk.person.git("fetch", "-q", "origin")
     desk.person.git("merge", "-q", "--ff-only", "origin/agent-pipeline-setup")

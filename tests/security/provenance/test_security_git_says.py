@@ -67,9 +67,9 @@ def test_062_a_date_in_git_gives_a_revoked_key_nothing(git: Project) -> None:
 
 
 ALLOWED = {
-    "nobody's, and Git names no principal": ("eve", ("ci@example.org", "robot"), 1, "is nobody's here"),
-    "nobody's, and allowed for everybody": ("eve", ("*", "eve"), 0, "is nobody's here"),
-    "nobody's, and allowed in CI's name": ("eve", ("ci@example.org", "eve"), 0, "is nobody's here"),
+    "nobody's, and Git names no principal": ("eve", ("ci@example.org", "robot"), 1, "is nobody's in version"),
+    "nobody's, and allowed for everybody": ("eve", ("*", "eve"), 0, "is nobody's in version"),
+    "nobody's, and allowed in CI's name": ("eve", ("ci@example.org", "eve"), 0, "is nobody's in version"),
     "a reviewer's": ("rita", ("rita@example.org", "rita"), 0, "is no ci"),
     "a reviewer's, and allowed in CI's name": ("rita", ("ci@example.org", "rita"), 0, "is no ci"),
     "the runner's": ("ada", ("ci@example.org", "ada"), 0, "is no ci"),

@@ -86,12 +86,12 @@ def test_git_modules_that_attack_are_refused() -> None:
         looked_at(url, tree((b"100644", b".gitmodules", url.name())))
 
 
-def test_nothing_stays() -> None:
-    before = set(Path(tempfile.gettempdir()).glob("agent-pipeline-bundle-*"))
+def test_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # nobody else's are there
     looked_at(BLOB)
     with pytest.raises(SchemaError):
         looked_at(BAD["no tree"])
-    assert set(Path(tempfile.gettempdir()).glob("agent-pipeline-bundle-*")) <= before
+    assert not list(tmp_path.glob("agent-pipeline-bundle-*"))
 
 
 def test_objects_are_let_in_only_with_everything_that_they_need(tmp_path: Path) -> None:
