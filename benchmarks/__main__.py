@@ -23,6 +23,7 @@ WHERE = {
             "verify-envelope",
             "verify-envelope-p256",
             "verify-record",
+            "decide",
             "verify-commit",
             "import-verify",
             "verify-growth",

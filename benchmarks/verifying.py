@@ -23,7 +23,8 @@ from securesystemslib.signer import SSlibKey
 from agent_pipeline.attestation import dsse, keys, sshsig
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
-from agent_pipeline.verify import decide
+from agent_pipeline.verify import LandingInputs, decide
+from agent_pipeline.verify.landing import examine
 from benchmarks.measure import Result, in_turn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +72,20 @@ def envelope_p256() -> Result:
 
 
 def record() -> Result:
-    """A whole decision to land, 7 signatures, against securesystemslib checking the envelopes' signatures alone."""
+    """A whole proposal with all its attestations, against securesystemslib checking those signatures alone.
+
+    Request, provenance, CI's replay and summary, an approval and the log's proof are read, believed and judged: 6
+    signatures. What is asked beside that before a merge, the staged commit's signature above all, is in `decide`.
+    """
+    return _judged("verify-record", examine)
+
+
+def decision() -> Result:
+    """The decision to merge, 7 signatures: the same, the staged commit and the people."""
+    return _judged("decide", decide)
+
+
+def _judged(name: str, judge: Callable[[LandingInputs], object]) -> Result:
     landing = Maker().landing()
     assert decide(landing).verdict == "passed"
     known = {key.keyid: key for key in landing.inputs.root.keys}
@@ -84,7 +98,7 @@ def record() -> Result:
             _theirs(peers[json.loads(one)["signatures"][0]["keyid"]], one)
 
     return in_turn(
-        "verify-record", partial(decide, landing), peer, peer_name=f"{SECURESYSTEMSLIB}, the signatures alone",
+        name, partial(judge, landing), peer, peer_name=f"{SECURESYSTEMSLIB}, the signatures alone",
         runs=30, inner=20,
     )  # fmt: skip
 
@@ -165,6 +179,7 @@ ALL: dict[str, Callable[[], Result]] = {
     "verify-envelope": envelope,
     "verify-envelope-p256": envelope_p256,
     "verify-record": record,
+    "decide": decision,
     "verify-commit": commit,
     "import-verify": start,
     "verify-growth": growth,

@@ -18,7 +18,7 @@ from agent_pipeline.documents.test_result import ReplayTest
 from agent_pipeline.documents.verification import PASSED, verdict
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.frozen import frozen
-from agent_pipeline.verify.case import PROVENANCE, Case
+from agent_pipeline.verify.case import Case
 from agent_pipeline.verify.inputs import LandingInputs
 
 
@@ -123,11 +123,13 @@ class Evidence:
 def read(case: Case, landing: LandingInputs) -> Evidence:
     """Read every envelope beside the proposal, each once, in an order that nobody but their bytes decides.
 
-    One that is not written in the one form is none: it would be an old signature under a new digest.
+    One that is not written in the one form is none: it would be an old signature under a new digest. The provenance
+    lies among them, and the case has read it.
     """
     manifest = case.sha256(case.inputs.manifest)
+    known = {case.inputs.provenance_envelope} if "provenance" in case.found else set()
     found: list[Held] = []
-    for data in sorted(set(landing.attestations)):
+    for data in sorted(set(landing.attestations) - known):
         try:
             signed = _opened(case, data)
             if signed is not None and signed.statement.sha256 == manifest and (held := _held(signed)) is not None:
@@ -143,15 +145,10 @@ def read(case: Case, landing: LandingInputs) -> Evidence:
 
 
 def _opened(case: Case, data: bytes) -> Signed | None:
-    """Return what somebody signed, None when it is not in the one form. Raises `RejectedError`.
-
-    The provenance lies beside the others, and the case has read it already.
-    """
+    """Return what somebody signed, None when it is not in the one form. Raises `RejectedError`."""
     envelope = Envelope.from_one_form(data)
     if envelope is None:
         return None
-    if data == case.inputs.provenance_envelope and "provenance's statement" in case.found:
-        return Signed(case.statement, case.signer(PROVENANCE), envelope.keyid, case.sha256(data))
     return statements.believed(envelope, data, case.inputs.root, at=case.logged(data))
 
 

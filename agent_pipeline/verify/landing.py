@@ -9,7 +9,7 @@ from typing import Final
 
 from agent_pipeline.attestation import commit_signer
 from agent_pipeline.documents.log_entry import LogEntry
-from agent_pipeline.documents.verification import PASSED, Verification, verdict
+from agent_pipeline.documents.verification import PASSED, Check, Verification, verdict
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.frozen import frozen
 from agent_pipeline.policy import rules
@@ -213,12 +213,17 @@ STEPS: Final[tuple[tuple[str, steps.Step[LandingCase]], ...]] = (
 )
 
 
-def decide(landing: LandingInputs) -> Verification:
-    """Decide whether to merge. Never raises for what the inputs say: every defect is a check that failed."""
+def examine(landing: LandingInputs) -> tuple[LandingCase, tuple[Check, ...]]:
+    """Return what holds of a whole proposal, all its attestations, and what the verifier's steps say of it."""
     case = read(landing.inputs)
     checks = steps.run(VERIFIER_STEPS, case)
-    verified = verdict(checks) == PASSED
-    this = gather(case, landing)
+    return gather(case, landing), checks
+
+
+def decide(landing: LandingInputs) -> Verification:
+    """Decide whether to merge. Never raises for what the inputs say: every defect is a check that failed."""
+    this, checks = examine(landing)
+    verified, case = verdict(checks) == PASSED, this.case
     checks += steps.run(STEPS, this, first=len(checks) + 1)
     return Verification(
         version=1,

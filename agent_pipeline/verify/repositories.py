@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from functools import lru_cache
 
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.root import LOCAL, TrustRoot
@@ -14,6 +15,7 @@ _PASSWORD = re.compile(r"(?<=:)//[^/@]*@")
 _DEFAULT_PORT = re.compile(r":(?:22|80|443|9418)$")
 
 
+@lru_cache(maxsize=256)  # many proposals are about the same few
 def canonical(address: str) -> tuple[str, str]:
     """Return host and path without what only says how to get there; a folder has the host ""."""
     if address.startswith(("/", "file:///")):
