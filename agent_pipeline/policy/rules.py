@@ -37,7 +37,7 @@ def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
     import pathspec  # noqa: PLC0415 - 10 ms, when the first path is judged
 
     for pattern in patterns:
-        _check_bounded(pattern)
+        check_bounded(pattern)
     try:
         with catch_warnings():  # `[[:upper:]]` and `[a&&b]`: Git and Python read them differently
             simplefilter("error", FutureWarning)
@@ -46,7 +46,7 @@ def _spec(patterns: tuple[str, ...]) -> pathspec.GitIgnoreSpec:
         raise PolicyError(f"{error}", hint="patterns are written as in a gitignore file") from error
 
 
-def _check_bounded(pattern: str) -> None:
+def check_bounded(pattern: str) -> None:
     """Raise `PolicyError` for a pattern that could take for ever: they become regular expressions that backtrack.
 
     Every star multiplies the ways to match by the length of the path, in one directory's name or in several.

@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
+from agent_pipeline.errors import PolicyError
+from agent_pipeline.policy import rules
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trees import MODES, Entry
 
+MAX_BYTES: Final = 128 * 1024  # of one .gitignore: a larger one says nothing
 _NAME = b".gitignore"
 _FOLDER_MARK = "ps_d"  # the group by which pathspec's patterns mark the end of a directory's name
 
@@ -57,7 +61,7 @@ class Ignored:
         """Return what the base's .gitignore in `folder` says, if there is one."""
         if folder not in self._read:
             entry = self._find(folder + _NAME)
-            tracked = entry is not None and entry.mode in MODES
+            tracked = entry is not None and entry.mode in MODES and self._clone.size(entry.oid) <= MAX_BYTES
             text = _text(self._clone.blob(entry.oid)) if entry is not None and tracked else ""
             self._read[folder] = _patterns(text.split("\n"))
         return self._read[folder]
@@ -70,16 +74,17 @@ def _text(path: bytes) -> str:
 def _patterns(lines: Iterable[str]) -> _Patterns:
     """Return the patterns of these lines. A line that is none says nothing, as in Git.
 
-    Nor does one with a set that Git and Python's expressions read differently (`[[:upper:]]`): what it would ignore
-    counts as a change.
+    Nor does one with a set that Git and Python's expressions read differently (`[[:upper:]]`), or with so many `*` that
+    one name could take for ever: what it would ignore counts as a change.
     """
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
         for line in lines:
             try:
+                rules.check_bounded(line)
                 found.append(GitIgnoreSpecPattern(line.removesuffix("\r")))
-            except (ValueError, re.error, FutureWarning):
+            except (ValueError, re.error, FutureWarning, PolicyError):
                 continue
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -60,6 +62,20 @@ def test_a_line_that_is_no_pattern_says_nothing(project: Project) -> None:
 def test_a_line_that_python_s_expressions_refuse_or_read_otherwise_says_nothing(project: Project, line: str) -> None:
     assert not ours(project, {".gitignore": [line]}, "b")
     assert ours(project, {".gitignore": [line, "b"]}, "b")
+
+
+@pytest.mark.parametrize("line", ["*a" * 30 + "b", "**/a/" * 30 + "b", "/".join(["*a*a"] * 20)])
+def test_a_line_that_could_take_for_ever_says_nothing(project: Project, line: str) -> None:
+    began = time.monotonic()
+    assert not ours(project, {".gitignore": [line]}, "/".join(["a" * 200] * 5))
+    assert ours(project, {".gitignore": [line, "c.log"]}, "c.log")
+    assert time.monotonic() - began < 5  # hours, for an expression that backtracks
+
+
+def test_a_file_larger_than_any_says_nothing(project: Project) -> None:
+    lines = ["c.log", *["a" * 1023] * 128]
+    assert ours(project, {".gitignore": lines[:-1]}, "c.log")
+    assert not ours(project, {".gitignore": lines}, "c.log")
 
 
 def test_a_link_is_no_ignore_file(project: Project) -> None:
