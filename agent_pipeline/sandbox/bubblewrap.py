@@ -232,9 +232,14 @@ def _as_inside(spec: Spec) -> Path:
 
 
 def _masks() -> list[str]:
+    """Cover what is nobody's business below /proc. What is read-only looks the same through whatever /proc it is bound
+    from: settings of a namespace are those of who reads them, and theirs to write who made the namespace.
+    """
     args: list[str] = []
     for where, folder in layout.masked(layout.kernel(), "/proc").items():
         args += ["--tmpfs", where, "--remount-ro", where] if folder else ["--ro-bind", "/dev/null", where]
+    for where in layout.read_only(layout.kernel()):
+        args += ["--ro-bind", where, where]
     return args
 
 

@@ -178,7 +178,7 @@ def _finish(launched: process.Process) -> None:
 def _limits(spec: Spec, *, bounded: bool) -> list[str]:
     size = layout.file_limit(spec)
     limits = [
-        *("--core=0:0", f"--fsize={size}:{size}", "--memlock=0:0", "--msgqueue=0:0"),
+        *("--core=0:0", f"--fsize={size}:{size}", "--memlock=0:0", "--msgqueue=0:0", "--nice=0:0", "--rtprio=0:0"),
         f"--nofile={layout.OPEN_FILES}:{layout.OPEN_FILES}",
     ]
     # Without a control group this holds each process by itself, not all of them together; `unenforced` says so.

@@ -14,16 +14,21 @@ _DEVICES: Final = ("full", "null", "random", "tty", "urandom", "zero")
 
 
 def expected() -> Mapping[str, Mount]:
-    """Return every mount. Devices and masks keep what the host's own /dev is mounted with."""
+    """Return every mount. What is bound from the host's own /dev and /proc keeps what that is mounted with."""
     read, closed = frozenset({"ro", "nosuid", "nodev"}), frozenset({"rw", "nosuid", "nodev"})
     noexec = frozenset({"noexec"})
     device = Mount(frozenset({"rw", "nosuid"}), ("devtmpfs", "tmpfs"), stricter=noexec)
     sizes = {where: size * 1024 for where, (size, _, _) in layout.scratch().items()}
     sizes["/dev/shm"] = layout.SHM_MB * 1024  # noqa: S108
-    masks = layout.masked(layout.kernel(), "/proc")
+    kernel = layout.kernel()
+    masks = layout.masked(kernel, "/proc")
     return {
         "/": Mount(read, root=None),
         "/proc": Mount(closed | noexec, ("proc",)),
+        **{
+            where: Mount(read, ("proc",), root=where.removeprefix("/proc"), stricter=noexec)
+            for where in layout.read_only(kernel)
+        },
         "/dev": Mount(read, ("tmpfs",)),
         "/dev/pts": Mount(frozenset({"rw", "nosuid", "noexec"}), ("devpts",)),
         WORKSPACE: Mount(closed, root=None, stricter=noexec),

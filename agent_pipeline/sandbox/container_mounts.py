@@ -39,11 +39,7 @@ def expected(version: int, kernel: Mapping[str, bool]) -> Mapping[str, Mount]:
         **_groups(version),
         **_scratch(),
         **_files(),
-        **{
-            where: Mount(_READ, ("proc",), root=where.removeprefix("/proc"))
-            for where in kernel
-            if where in layout.READ_ONLY
-        },
+        **{where: Mount(_READ, ("proc",), root=where.removeprefix("/proc")) for where in layout.read_only(kernel)},
         **{
             where: Mount(frozenset({"ro"}), ("tmpfs",), stricter=_STRICTER) if folder else _null()
             for where, folder in covered.items()

@@ -242,7 +242,8 @@ def _host(client: Any, spec: Spec, workspace: Mapping[str, Any]) -> dict[str, An
     from docker.types import LogConfig, Ulimit  # noqa: PLC0415 - 200 ms that the command line does not need
 
     size, memory = layout.file_limit(spec), f"{spec.bounds.memory_mb}m"
-    ulimits = {"core": 0, "memlock": 0, "msgqueue": 0, "nofile": layout.OPEN_FILES, "fsize": size}
+    ulimits = dict.fromkeys(("core", "memlock", "msgqueue", "nice", "rtprio"), 0)
+    ulimits |= {"nofile": layout.OPEN_FILES, "fsize": size}
     host: dict[str, Any] = client.create_host_config(
         read_only=True,
         init=False,

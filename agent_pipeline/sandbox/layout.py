@@ -25,8 +25,8 @@ READY_SECONDS: Final = 30.0  # from the start of PID 1 to its report, on a busy 
 MASKED: Final = tuple(
     f"/proc/{name}"
     for name in (
-        *("acpi", "asound", "cmdline", "interrupts", "kallsyms", "kcore", "keys", "latency_stats", "modules"),
-        *("partitions", "sched_debug", "scsi", "timer_list", "timer_stats"),
+        *("acpi", "asound", "cmdline", "interrupts", "kallsyms", "kcore", "key-users", "keys", "latency_stats"),
+        *("modules", "partitions", "pressure", "sched_debug", "scsi", "timer_list", "timer_stats"),
     )
 ) + tuple(f"/sys/{name}" for name in ("block", "bus", "class", "dev", "firmware", "fs", "kernel", "module", "power"))
 READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
@@ -60,7 +60,9 @@ def limits(spec: Spec) -> Mapping[str, str]:
         "file size": f"{size} {size}",
         "locked memory": "0 0",
         "msgqueue size": "0 0",
+        "nice priority": "0 0",
         "open files": f"{OPEN_FILES} {OPEN_FILES}",
+        "realtime priority": "0 0",
     }
 
 
@@ -95,6 +97,11 @@ def kernel(listings: Mapping[str, Collection[str]] | None = None) -> Mapping[str
 def masked(there: Mapping[str, bool], top: str) -> Mapping[str, bool]:
     """Return what of `there`, which `kernel` has found, must be masked below `top`."""
     return {where: folder for where, folder in there.items() if where in MASKED and where.startswith(f"{top}/")}
+
+
+def read_only(there: Mapping[str, bool]) -> Collection[str]:
+    """Return what of `there`, which `kernel` has found, must be read-only."""
+    return [where for where in there if where in READ_ONLY]
 
 
 def disk_is_bounded(workspace: Path, disk_mb: int) -> bool:

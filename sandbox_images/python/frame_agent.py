@@ -631,6 +631,7 @@ def mounts():
 def limits():
     """Return the resource limits that bound a sandbox, soft and hard."""
     bounding = ("core file size", "open files", "locked memory", "msgqueue size", "file size")
+    bounding += ("nice priority", "realtime priority")
     standing_in = ("address space", "processes")  # for a control group, where there is none
     found = {}
     for line in text_of("/proc/self/limits").splitlines()[1:]:

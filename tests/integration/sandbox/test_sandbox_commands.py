@@ -214,6 +214,27 @@ print("fine")
     assert done.output == b"fine\n", done.output.decode()
 
 
+NAMES = """
+import socket
+for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    with socket.socket(family) as server:
+        server.bind((address, 0))
+        server.listen()
+        for name in ("localhost", socket.gethostname() if family == socket.AF_INET6 else "127.0.0.1"):
+            socket.create_connection((name, server.getsockname()[1])).close()
+try:
+    socket.getaddrinfo("example.org", 80)
+except OSError:
+    print("known", end="")
+"""
+
+
+def test_localhost_and_the_own_name_are_known_and_no_other(sandbox: Sandbox) -> None:
+    """As tests that start a server expect it; no engine, resolver or file of the host's is asked."""
+    done = sandbox.run(["python3", "-c", NAMES], seconds=20)
+    assert (done.code, done.output) == (0, b"known")
+
+
 def test_after_closing_nothing_is_answered(sandbox: Sandbox) -> None:
     sandbox.close()
     started = clock.monotonic()

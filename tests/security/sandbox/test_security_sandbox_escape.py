@@ -214,6 +214,8 @@ WRITES = (
     "/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/pids.max",
     "/sys/fs/cgroup/memory.max", "/etc/passwd", "/usr/bin/python3", "/opt/agent-pipeline/frame_agent.py",
     "/etc/ld.so.preload",
+    "/proc/sys/kernel/shmmax", "/proc/sys/fs/mqueue/msg_max",  # its own namespaces', and still none of its business
+    "/proc/sys/kernel/pid_max", "/proc/pressure/memory", "/proc/pressure/cpu",
     "/dev/mem", "/dev/kmsg", "/proc/kcore", "/proc/1/oom_score_adj", "/proc/1/attr/current",
 )  # fmt: skip
 
