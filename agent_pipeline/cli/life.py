@@ -41,17 +41,22 @@ def life(document: dict[str, Any]) -> str:
         lines += [f"          {item['what']:<12} {item['who']}" for item in document["signatures"]]
     if document.get("detail"):
         lines += ["", f"why       {document['detail']}"]
-    if document["merged_as"]:
-        lines += [
-            "",
-            f"merged    into {document['target'].removeprefix('refs/heads/')} as {document['merged_as'][:12]}",
-        ]
+    lines += _merged(document)
     lines += ["", f"proofs    {' · '.join(document['proofs']) or 'none yet'}"]
     lines += [f"missing   {item}" for item in document["missing"]]
     if document.get("stopped"):
         lines += [f"stopped   {document['stopped']}"]
     lines += [f"next:     {document['next']}"]
     return "\n".join(" ".join(line.splitlines()) for line in lines)  # nobody's words begin a line of their own
+
+
+def _merged(document: dict[str, Any]) -> list[str]:
+    branch = document["target"].removeprefix("refs/heads/")
+    if document["merged_as"]:
+        return ["", f"merged    into {branch} as {document['merged_as'][:12]}"]
+    if document["state"] != "merged":
+        return []
+    return ["", f"merged    says the log; that merge is not among the newest of {branch}: agent-pipeline audit verify"]
 
 
 def _asserted(document: dict[str, Any]) -> list[str]:

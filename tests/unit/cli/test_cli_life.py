@@ -54,3 +54,11 @@ def test_the_agent_s_words_begin_no_line_of_their_own() -> None:
     lines = life(document(checks=[])).splitlines()
     assert "seen by CI" not in lines
     assert [line for line in lines if line.startswith("proofs")] == ["proofs    signed · replayed · 2 persons"]
+
+
+def test_a_merge_that_is_on_the_branch_no_more_is_said_to_be_missing() -> None:
+    there = life(document(state="merged", merged_as="e" * 40)).splitlines()
+    assert "merged    into main as eeeeeeeeeeee" in there
+    (line,) = [line for line in life(document(state="merged")).splitlines() if line.startswith("merged")]
+    assert "not among the newest of main: agent-pipeline audit verify" in line
+    assert not [line for line in life(document()).splitlines() if line.startswith("merged")]
