@@ -17,7 +17,7 @@ from agent_pipeline.agent.job import Job
 from agent_pipeline.agent.outcome import Outcome, RunOutcome
 from agent_pipeline.agent.run import check as check_job
 from agent_pipeline.agent.run import run
-from agent_pipeline.audit import cord, high_water, leases
+from agent_pipeline.audit import cord, leases
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.documents.replay_result import ReplayResult
@@ -41,7 +41,6 @@ from agent_pipeline.repository.dossier import Dossier, open_dossier, read_reques
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.version import base_version
 from agent_pipeline.review import evidence, recording, staging
-from agent_pipeline.review.report import report
 from agent_pipeline.review.staging import Found
 from agent_pipeline.sandbox import fallbacks
 from agent_pipeline.sandbox.contract import UID, Engine, Image, Spec
@@ -54,7 +53,7 @@ from agent_pipeline.workspace import Workspace, absent, create
 from agent_pipeline.workspace.proposing import changed_paths, collect
 from agent_pipeline.workspace.proposing import propose as propose_changes
 
-__all__ = ["admit", "admit_or_preview", "check", "examine", "land", "propose", "report"]
+__all__ = ["admit", "admit_or_preview", "check", "examine", "land", "propose"]
 
 _SPARE_SECONDS = 120
 _STAGE_ATTEMPTS = 5
@@ -65,7 +64,7 @@ def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
 
     A run that fails or is interrupted leaves its transcript and the reason in the record, and nothing else anywhere.
     """
-    check_running(desk)
+    cord.check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "runner")
     record = records.find(desk.clone, request.id, desk.remote)
     number = max(runs(record), default=0) + 1
@@ -95,11 +94,6 @@ def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
         envelope = hand.signer.statement(statement).to_json()
         recording.add_proposal(desk, proposal, outcome.transcript, envelope, carrier)
     return open_dossier(records.find(desk.clone, request.id, desk.remote), number)
-
-
-def check_running(desk: Desk) -> None:
-    """Raise `PolicyError` while everything is stopped: no request runs, nothing is admitted, nothing merges."""
-    cord.check(desk, high_water.open_log(desk))
 
 
 def _copy(desk: Desk, request: Request, box: Engine, stack: ExitStack) -> Workspace:
@@ -187,7 +181,7 @@ def _job(
 
 def check(desk: Desk, request: Request, played: bytes | None) -> None:
     """Find out before anything is recorded whether the run can begin: stop cord, key, model, recording, image."""
-    check_running(desk)
+    cord.check_running(desk)
     check_job(_job(desk, request, played, recording.Kept(), tuple))
     locked_image(desk, choose(desk.config, desk.landed.policy.sandbox.backends, request.sandbox))
 
@@ -247,7 +241,7 @@ def examine(desk: Desk, dossier: Dossier, result: ReplayResult | None = None, *,
 
 def admit(desk: Desk, request: str, result: ReplayResult | None, *, replays: bool = True) -> Found:
     """Stages 7 to 9: verify, replay, sign and stage. What could not be told is neither staged nor rejected."""
-    check_running(desk)
+    cord.check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "ci")
     record = records.find(desk.clone, request, desk.remote)
     dossier = open_dossier(record)
@@ -283,7 +277,7 @@ def admit_or_preview(desk: Desk, dossier: Dossier) -> Found:
 
 def land(desk: Desk, request: str, now: datetime) -> tuple[Verification, merging.Merged | None]:
     """Stages 10 and 11: verify all of it again, and merge if every proof that the policy wants is there."""
-    check_running(desk)
+    cord.check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "merger")
     dossier = open_dossier(records.find(desk.clone, request, desk.remote))
     decision, held, staged = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent_pipeline.attestation import log_entries
 from agent_pipeline.attestation.log_entries import Signed
+from agent_pipeline.audit import high_water
 from agent_pipeline.audit.log import Log
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import PolicyError
@@ -20,6 +21,11 @@ def check(desk: Desk, log: Log) -> None:
     stopped = pulled(log, desk.landed.root)
     if stopped is not None:
         raise PolicyError(said(stopped), hint="a merger or a holder of the root says `agent-pipeline resume`")
+
+
+def check_running(desk: Desk) -> None:
+    """Raise `PolicyError` while everything is stopped: no request runs, nothing is admitted, nothing merges."""
+    check(desk, high_water.open_log(desk))
 
 
 def said(stopped: Signed) -> str:

@@ -16,6 +16,7 @@ from agent_pipeline.errors import RejectedError, SchemaError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review import marks
+from agent_pipeline.review import report as reports
 from agent_pipeline.signing import hand as hands
 
 
@@ -28,7 +29,7 @@ def land(out: Output, name: str, *, push: bool) -> int:
     _note_what_was_taken_back(desk, record)
     state = desks.state(desk, record)
     if state.word in ("requested", "failed", "stopped", "trial", "rejected", "closed"):
-        document = pipeline.report(desk, record.id, clock.now())
+        document = reports.report(desk, record.id, clock.now())
         raise RejectedError(
             f"{record.id} is {state.word} and cannot land" + (f": {state.detail}" if state.detail else ""),
             hint=document["next"],
@@ -47,7 +48,7 @@ def land(out: Output, name: str, *, push: bool) -> int:
             out.talk(f"merged into {merged.target.removeprefix('refs/heads/')} as {merged.new[:12]}")
             if desk.remote is not None:
                 out.talk("your own branch did not move: git pull brings it here")
-    document = pipeline.report(desk, record.id, clock.now())
+    document = reports.report(desk, record.id, clock.now())
     landed = document["state"] == "merged"
     if not landed and out.as_json:  # without, it stands in what is printed
         for line in (f"{record.id} has not landed", *document["missing"], f"  next: {document['next']}"):

@@ -5,22 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from agent_pipeline import pipeline
 from agent_pipeline.documents import strict
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import open_dossier, runs
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
+from agent_pipeline.review import report as reports
 from agent_pipeline.workspace import absent
 
 
 def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
-    """Return what `pipeline.report` returns, and as `copy` what of the base the agent did not get: the runner's word.
+    """Return what `review.report` returns, and as `copy` what of the base the agent did not get: the runner's word.
 
     `copy` is None before the run has begun, and where the transcript does not say it or is not the signed one.
     """
-    document = pipeline.report(desk, name, now)
+    document = reports.report(desk, name, now)
     record = records.find(desk.clone, document["id"], desk.remote)
     proposal = document["proposal"]
     try:

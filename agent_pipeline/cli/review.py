@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from agent_pipeline import clock, pipeline
+from agent_pipeline import clock
 from agent_pipeline.attestation.log_entries import standing_rejections
-from agent_pipeline.audit import high_water
+from agent_pipeline.audit import cord, high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import command
@@ -21,6 +21,7 @@ from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import Dossier, open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review import approvals, evidence, marks
+from agent_pipeline.review import report as reports
 from agent_pipeline.review.approvals import Decision
 from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
@@ -96,7 +97,7 @@ def _staged(desk: Desk, name: str, entries: tuple[LogEntry, ...], approver: str 
                 and (approver is None or approver in by)
                 and any(one.event == "admitted" for one in about)
             ):
-                pipeline.check_running(desk)  # the step "open" says that too, and that it was rejected
+                cord.check_running(desk)  # the step "open" says that too, and that it was rejected
                 return _verified(desk, dossier, but=("open",))
     raise RejectedError(
         f"{name} is {state.word}, not staged: there is nothing to review", hint=f"`agent-pipeline show {record.id}`"
@@ -136,7 +137,7 @@ def _entries(desk: Desk, name: str) -> tuple[LogEntry, ...]:
 
 
 def _said(out: Output, desk: Desk, dossier: Dossier, line: str, *, push: bool) -> None:
-    document = pipeline.report(desks.here(out, push=push), dossier.name, clock.now())
+    document = reports.report(desks.here(out, push=push), dossier.name, clock.now())
     del desk
     out.finish(document, lambda: f"{line}\nnext: {document['next']}")
 

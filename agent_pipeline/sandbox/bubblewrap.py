@@ -232,8 +232,10 @@ def _as_inside(spec: Spec) -> Path:
 
 
 def _masks() -> list[str]:
-    """Cover what is nobody's business below /proc. What is read-only looks the same through whatever /proc it is bound
-    from: settings of a namespace are those of who reads them, and theirs to write who made the namespace.
+    """Cover what is nobody's business below /proc, and make read-only what could be set there.
+
+    It looks the same from whatever /proc it is bound: a namespace's settings are those of who reads them, and may be
+    written by who made the namespace.
     """
     args: list[str] = []
     for where, folder in layout.masked(layout.kernel(), "/proc").items():
