@@ -156,7 +156,7 @@ def _check_set_up(clone: Clone, commit: str, root: TrustRoot) -> None:
     """Raise `SignatureError` unless somebody who may set rules signed the set-up branch's commit, and so its tree."""
     branch = SETUP_BRANCH.removeprefix("refs/heads/")
     hint = (
-        f"look at it (git show {commit[:12]}) and find out who pushed it; put the branch back, or let somebody with the "
+        f"find out (git show {commit[:12]}) who pushed it; put the branch back, or let somebody with the "
         f"role {' or '.join(RULE_SETTERS)} sign the change with that key (git commit -S, gpg.format ssh)"
     )
     signed = commits.signature_of(clone, commit)
