@@ -100,11 +100,9 @@ class TrustRoot(Document):
         `at` is None for what was never logged: only grants that have not ended count then.
         """
         now = self.owner(keyid)
-        then = [grant for grant in self.former if grant.keyid == keyid and at is not None and at < grant.until]
+        then = [grant for grant in self.ended(keyid) if at is not None and at < grant.until]
         if now is None and not then:
             return None
-        if now is not None and not then:
-            return Person(now.name, (keyid,), tuple([role for role in ROLES if role in now.roles]), now.bot)
         name = now.name if now is not None else then[0].owner
         roles = {*(now.roles if now is not None else ()), *(role for grant in then for role in grant.roles)}
         bot = (now is not None and now.bot) or any(grant.bot for grant in then)
