@@ -18,6 +18,7 @@ _AHEAD: Final = 1 << 12  # bytes: most answers whole, and little of a large one 
 _STREAM_HEADER: Final = 8
 _STDOUT, _STDERR = 1, 2
 _COMPLAINTS: Final = 4096
+_HEED: Final = 0.25  # seconds until an interrupt is heeded that came just before a wait
 
 
 class Link(Protocol):
@@ -69,8 +70,14 @@ class _Waiting:
 
     @staticmethod
     def _wait(poller: select.poll, deadline: float) -> None:
-        if not poller.poll(max(deadline - clock.monotonic(), 0) * 1000):
-            raise SandboxError("the sandbox did not answer in time")
+        """Wait until there is something, in slices.
+
+        Python hears of a signal between two of its own steps: one that comes after the last and before the kernel's
+        wait ends no wait, so none may be as long as a command.
+        """
+        while not poller.poll(max(min(deadline - clock.monotonic(), _HEED), 0) * 1000):
+            if clock.monotonic() >= deadline:
+                raise SandboxError("the sandbox did not answer in time")
 
     def send(self, data: bytes, deadline: float) -> None:
         rest = memoryview(data)

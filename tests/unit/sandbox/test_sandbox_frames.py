@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 
@@ -134,6 +135,22 @@ def test_silence_ends_at_the_deadline(peer: Peer) -> None:
     with pytest.raises(SandboxError, match="in time"):
         frames.ask(peer.link, frames.EXEC, [], limit=10, deadline=started + 0.2)
     assert clock.monotonic() - started < 1
+
+
+def test_an_interrupt_that_no_wait_was_there_to_hear_ends_the_next_one(peer: Peer) -> None:
+    """As one that comes in the moment before the wait: the kernel gives it to another thread, and Python remembers."""
+
+    def interrupt() -> None:
+        peer.request()  # by now the other thread waits for the answer, or is about to
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    started = clock.monotonic()
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        peer.session.run(["true"], seconds=5)
+    assert clock.monotonic() - started < 4
+    thread.join()
 
 
 def test_a_peer_that_does_not_read_ends_at_the_deadline(peer: Peer) -> None:
