@@ -12,7 +12,7 @@ from agent_pipeline.config import Config
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.replay.checks import bounds
-from agent_pipeline.sandbox import host
+from agent_pipeline.sandbox import cgroups, host
 from agent_pipeline.sandbox.contract import UID, Bounds, Engine, Image, Spec
 from agent_pipeline.sandbox.engines import NAMES, engine
 from agent_pipeline.workspace import offered, places
@@ -37,18 +37,21 @@ def _engine(config: Config, name: str, policy: Policy | None, image: Image | Non
     if why is not None:
         return Finding(name, ok=False, said=why, needed=False)
     disk, held = _disk(config, box)
-    missing = [*(bound for bound in box.unenforced() if bound != "disk"), *(() if held else ("disk",))]
-    lost = f"this host cannot enforce: {', '.join(missing)}" if missing else "all bounds are enforced"
-    refused = _by_policy(name, policy, missing)
-    mends = [_mend(name)] if set(missing) - {"disk"} else []
+    failed: AgentPipelineError | None = None
     try:
         tried = _tried(config, box, policy, image)
     except AgentPipelineError as error:
-        said = [f"does not work: {error.message}", *box.explain(), disk]
-        mends = [error.hint or "", *mends]
-        return Finding(name, ok=False, said="\n".join(said), mend="; ".join(filter(None, mends)), needed=False)
-    said = [f"{tried}; {lost}", *refused, *box.explain(), disk]
-    return Finding(name, ok=not refused, said="\n".join(said), mend="; ".join(mends), needed=False)
+        failed, tried = error, f"does not work: {error.message}"
+    missing = [*(bound for bound in box.unenforced() if bound != "disk"), *(() if held else ("disk",))]  # as tried
+    mends = [_mend(name, set(missing))] if set(missing) - {"disk"} else []
+    if failed is not None:
+        mends = [failed.hint or "", *mends]
+        said = "\n".join([tried, *box.explain(), disk])
+        return Finding(name, ok=False, said=said, mend="; ".join(filter(None, mends)), needed=False)
+    lost = f"this host cannot enforce: {', '.join(missing)}" if missing else "all bounds are enforced"
+    refused = _by_policy(name, policy, missing)
+    said = "\n".join([f"{tried}; {lost}", *refused, *box.explain(), disk])
+    return Finding(name, ok=not refused, said=said, mend="; ".join(mends), needed=False)
 
 
 def _by_policy(name: str, policy: Policy | None, missing: list[str]) -> list[str]:
@@ -77,7 +80,9 @@ def _tried(config: Config, box: Engine, policy: Policy | None, image: Image | No
     return f"works: a sandbox{by} proved its walls and was gone after {clock.monotonic() - started:.1f} s"
 
 
-def _mend(name: str) -> str:
+def _mend(name: str, missing: set[str]) -> str:
+    if missing - {"disk"} == {cgroups.SOCKETS}:
+        return host.counting_sockets()
     if name == "bubblewrap":
         return host.delegation()
     return "use a kernel with the memory, pids and cpu controllers, and one that counts swap (`swapaccount=1`)"

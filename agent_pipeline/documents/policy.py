@@ -61,7 +61,8 @@ class Models:
 class SandboxPolicy:
     """Where code runs: backends that may be used, the image by name in the images lock, and its bounds.
 
-    `require` lists bounds that must be enforced by the host (memory, pids, cpu, swap, disk): otherwise nothing starts.
+    `require` lists bounds that must be enforced by the host (memory, pids, cpu, swap, sockets, disk): otherwise nothing
+    starts.
     """
 
     backends: tuple[str, ...]

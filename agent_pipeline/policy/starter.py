@@ -178,7 +178,7 @@ sandbox:
   pids: 256
   cpus: "2"
   disk_mb: 1024
-  require: []          # of memory, pids, cpu, swap, disk: what the host must be able to enforce, or nothing starts
+  require: []          # of memory, pids, cpu, swap, sockets, disk: what the host must enforce, or nothing starts
 
 checks:
   quick:               # what the agent may run

@@ -175,7 +175,7 @@ class Bubblewrap:
             raise
 
     def _same_bounds(self, group: cgroups.Group) -> None:
-        if group.controllers != self._held:
+        if group.held != self._held:
             raise SandboxError("this host enforced other bounds a moment ago", hint="try again")
 
     def _prove(self, cell: Cell, spec: Spec, env: Mapping[str, str], missing: tuple[str, ...], end: End) -> Session:

@@ -71,7 +71,7 @@ class Cell:
         """Return by what control groups hold PID 1, as the kernel has it."""
         if self._group is None:
             return held.nobody()
-        return held.by_kernel(self._number, self._group.name, self._group.controllers)
+        return held.by_kernel(self._number, self._group.name, self._group.held)
 
     def end(self) -> str | None:
         """Kill PID 1, and with it everything; wait; remove the control group. Idempotent, bounded in time."""
@@ -117,7 +117,7 @@ def _launch(command: list[str], spec: Spec, group: cgroups.Group | None) -> tupl
             guard.chain(
                 [command[0], "--seccomp", str(filter_file), "--info-fd", str(info_writer), *command[1:]],
                 groups=() if group is None else group.folders,
-                limits=_limits(spec, bounded=group is not None and "memory" in group.controllers),
+                limits=_limits(spec, bounded=group is not None and "memory" in group.held),
                 drop=layout.is_root(),
                 namespace=spec.namespace,
             ),

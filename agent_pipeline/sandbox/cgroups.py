@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,11 @@ from agent_pipeline.sandbox.contract import Bounds
 PREFIX: Final = "agent-pipeline."
 CONTROLLERS: Final = ("memory", "pids", "cpu")
 SWAP: Final = "swap"  # the memory controller's, where the kernel counts it
+SOCKETS: Final = "sockets"  # what is queued on internet sockets; the memory controller's too, where that counts it
+BOUNDED: Final = (*CONTROLLERS, SWAP, SOCKETS)
 PERIOD: Final = 100_000  # microseconds, the kernel's default
 _PATIENCE: Final = 5.0
+QUEUED: Final = "memory.kmem.tcp.limit_in_bytes"  # of UDP, too: both are charged by the same path of the kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,10 @@ class Hierarchy:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The directories of one sandbox's group, one per hierarchy, and the controllers that hold it, swap apart."""
+    """The directories of one sandbox's group, one per hierarchy, and those of `BOUNDED` that it holds."""
 
     folders: tuple[Path, ...]
-    controllers: tuple[str, ...]
+    held: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -115,23 +119,23 @@ def whereabouts(found: Sequence[Hierarchy]) -> str:
 
 
 def enforceable(name: str, found: Sequence[Hierarchy]) -> tuple[str, ...]:
-    """Return the controllers with which this process can bound another: make the group `name`, and remove it."""
+    """Return those of `BOUNDED` that this process can set to another: make the group `name`, and remove it."""
     try:
         group = create(name, Bounds(memory_mb=64, pids=16, cpus="1", disk_mb=0, seconds=1), found)
     except SandboxError:
         return ()
     group.remove()
-    return group.controllers
+    return group.held
 
 
 def missing(held: Sequence[str]) -> tuple[str, ...]:
     """Return what is not held where `held` is."""
-    return tuple(name for name in (*CONTROLLERS, SWAP) if name not in held)
+    return tuple(name for name in BOUNDED if name not in held)
 
 
 def holding(missing: Sequence[str]) -> tuple[str, ...]:
     """Return what is held where `missing` is not."""
-    return tuple(name for name in (*CONTROLLERS, SWAP) if name not in missing)
+    return tuple(name for name in BOUNDED if name not in missing)
 
 
 def label(name: str) -> str:
@@ -158,13 +162,13 @@ def create(name: str, bounds: Bounds, found: Sequence[Hierarchy]) -> Group:
     folders: list[Path] = []
     held: list[str] = []
     for hierarchy in found:
-        folder, controllers = _make(hierarchy, name, bounds)
+        folder, those = _make(hierarchy, name, bounds)
         if folder is not None:
             folders.append(folder)
-            held += controllers
+            held += those
     if not folders:
         raise SandboxError("no control group can be made here", hint="run as root or with a delegated control group")
-    return Group(tuple(folders), tuple(name for name in (*CONTROLLERS, SWAP) if name in held))
+    return Group(tuple(folders), tuple(name for name in BOUNDED if name in held))
 
 
 def _make(hierarchy: Hierarchy, name: str, bounds: Bounds) -> tuple[Path | None, tuple[str, ...]]:
@@ -176,13 +180,49 @@ def _make(hierarchy: Hierarchy, name: str, bounds: Bounds) -> tuple[Path | None,
             continue
         held = tuple(one for one in hierarchy.controllers if _set(folder, _values(hierarchy.version, one, bounds)))
         if held and os.access(folder / "cgroup.procs", os.W_OK):
-            return folder, (*held, SWAP) if "memory" in held and _counts_swap(hierarchy.version, folder) else held
+            return folder, (*held, *(_with_memory(hierarchy.version, folder) if "memory" in held else ()))
         folder.rmdir()
     return None, ()
 
 
-def _counts_swap(version: int, folder: Path) -> bool:
-    return (folder / ("memory.memsw.limit_in_bytes" if version == 1 else "memory.swap.max")).exists()
+def _with_memory(version: int, folder: Path) -> tuple[str, ...]:
+    """Return what a group of the memory controller bounds besides memory."""
+    swap = (folder / ("memory.memsw.limit_in_bytes" if version == 1 else "memory.swap.max")).exists()
+    sockets = (folder / QUEUED).exists() if version == 1 else sockets_are_memory()
+    return (*((SWAP,) if swap else ()), *((SOCKETS,) if sockets else ()))
+
+
+def sockets_are_memory(root: Path = Path("/proc")) -> bool:
+    """Whether version 2 counts what is queued on sockets with the rest, as it does unless the kernel was told not to.
+
+    Source: the kernel's admin-guide/kernel-parameters, `cgroup.memory=nosocket`.
+    """
+    return not re.search(r"(?:^|\s)cgroup\.memory=\S*\bnosocket\b", (root / "cmdline").read_text())
+
+
+def sockets_can_be_bounded(found: Sequence[Hierarchy]) -> bool:
+    """Whether this process may bound what is queued in groups of version 1 that others made."""
+    return any(
+        hierarchy.version == 1 and "memory" in hierarchy.controllers and os.access(hierarchy.own / QUEUED, os.W_OK)
+        for hierarchy in found
+    )
+
+
+def bound_sockets(of: Path, named: str, bounds: Bounds, root: Path = Path("/proc/self")) -> bool:
+    """Bound what is queued in the group of version 1 that the process with the /proc directory `of` is in.
+
+    For groups that an engine made: Docker sets no such bound. Only where `named` is in the group's path; what was
+    queued before is not counted. Return whether it is bounded now.
+    """
+    try:
+        found = hierarchies(root, of)
+    except OSError:
+        return False
+    return any(
+        _set(hierarchy.own, {QUEUED: str(bounds.memory_mb << 20)})
+        for hierarchy in found
+        if hierarchy.version == 1 and "memory" in hierarchy.controllers and named in str(hierarchy.own)
+    )
 
 
 def _parents(hierarchy: Hierarchy) -> Sequence[Path]:
@@ -232,7 +272,7 @@ def _values(version: int, controller: str, bounds: Bounds) -> Mapping[str, str]:
             "memory": {
                 "memory.limit_in_bytes": memory,
                 "?memory.memsw.limit_in_bytes": memory,
-                "?memory.kmem.tcp.limit_in_bytes": memory,  # counted by itself, and not at all without a bound
+                f"?{QUEUED}": memory,  # counted by itself, and not at all without a bound
             },
             "pids": {"pids.max": str(bounds.pids)},
             "cpu": {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(quota(bounds))},

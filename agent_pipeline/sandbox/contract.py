@@ -38,7 +38,8 @@ class Image:
 class Bounds:
     """What one sandbox may use: MiB of memory, processes, processors, MiB of disk for the workspace, seconds of life.
 
-    `require` names those of memory, pids, cpu, swap, disk that the host must be able to enforce, or nothing starts.
+    `require` names those of memory, pids, cpu, swap, sockets, disk that the host must be able to enforce, or nothing
+    starts.
     """
 
     memory_mb: int
@@ -160,7 +161,7 @@ class Engine(Protocol):
         """Return None when it can be used, else why not, in one line for people."""
 
     def unenforced(self) -> tuple[str, ...]:
-        """Return those of memory, pids, cpu, swap, disk that this host cannot enforce with this engine."""
+        """Return those of memory, pids, cpu, swap, sockets, disk that this host cannot enforce with this engine."""
 
     def explain(self) -> tuple[str, ...]:
         """Return what holds memory, pids and cpu here, and what does not and why, in lines for people."""

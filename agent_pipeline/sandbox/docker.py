@@ -36,7 +36,7 @@ class Docker:
 
     def __init__(self, config: Config) -> None:
         """Take the configuration; the engine is not asked yet."""
-        self._config, self._elsewhere = config, False
+        self._config, self._elsewhere, self._out_of_reach = config, False, False
 
     @cached_property
     def _sdk(self) -> Any:  # noqa: ANN401 - docker.DockerClient, imported late
@@ -69,24 +69,39 @@ class Docker:
         return _unsuitable({str(option).split(",")[0] for option in info.get("SecurityOptions") or ()})
 
     def unenforced(self) -> tuple[str, ...]:
-        """Return the bounds that the engine says it cannot hold, and disk without root."""
+        """Return the bounds that the engine says it cannot hold, what we cannot where it does not, and disk."""
         controllers = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpu": "CpuCfsQuota", cgroups.SWAP: "SwapLimit"}
-        missing = cgroups.missing([name for name, key in controllers.items() if self._info.get(key)])
+        there = [name for name, key in controllers.items() if self._info.get(key)]
+        missing = cgroups.missing([*there, *((cgroups.SOCKETS,) if self._sockets_are_bounded else ())])
         return tuple(missing) if layout.is_root() else (*missing, "disk")
+
+    @property
+    def _sockets_are_bounded(self) -> bool:
+        """Whether what is queued on sockets is: by the engine's memory bound in version 2, by us in version 1.
+
+        Whether the engine's groups are within our reach shows with its first container, and holds from then on.
+        """
+        if self._cgroup_version != 1:
+            return bool(self._info.get("MemoryLimit")) and cgroups.sockets_are_memory()
+        return not self._out_of_reach and cgroups.sockets_can_be_bounded(cgroups.hierarchies())
 
     def explain(self) -> tuple[str, ...]:
         """Return what holds each bound here, in lines for people."""
         info, missing = self._info, self.unenforced()
-        holding = cgroups.holding(missing)
+        ours = (cgroups.SOCKETS,) if self._cgroup_version == 1 else ()
+        holding = [name for name in cgroups.holding(missing) if name not in ours]
         runtimes = ", ".join(sorted(info.get("Runtimes") or ()))
         lines = [
             f"version {info.get('ServerVersion')}; runtimes {runtimes}, by default {info.get('DefaultRuntime')}",
             f"{', '.join(holding) or 'nothing'}: by the engine's control groups, version {self._cgroup_version}",
         ]
-        lost = [name for name in missing if name != "disk"]
-        return (
-            (*lines, f"{', '.join(lost)}: not held, the engine's kernel lacks the controllers") if lost else (*lines,)
-        )
+        if ours and cgroups.SOCKETS in missing:
+            lines.append("sockets: not held, the engine sets no such bound in version 1, and its groups are not ours")
+        elif ours:
+            lines.append("sockets: by a bound of ours in the engine's control groups")
+        if lost := [name for name in missing if name not in {"disk", *ours}]:
+            lines.append(f"{', '.join(lost)}: not held, the engine's kernel lacks the controllers")
+        return tuple(lines)
 
     def start(self, spec: Spec) -> Session:
         """Start a sandbox and let it prove its walls. Raises `SandboxError`; nothing is left behind then."""
@@ -139,6 +154,8 @@ class Docker:
     def _prove(
         self, container: Container, spec: Spec, missing: tuple[str, ...], end: Callable[[], str | None]
     ) -> Session:
+        missing = self._without_sockets(container, missing)
+        layout.refuse(spec, missing)
         link, env = container.link, layout.environment(spec.image)
         report = greet(link, seconds=spec.bounds.seconds, processes=None, timeout=layout.READY_SECONDS)
         there = container_mounts.expected(self._cgroup_version, container.kernel())
@@ -167,6 +184,13 @@ class Docker:
         session = Session(container.shorter(), facts, {**env, **spec.env}, end, container.fetch)
         container.check_owner(session)
         return session
+
+    def _without_sockets(self, container: Container, missing: tuple[str, ...]) -> tuple[str, ...]:
+        """Bound the container's sockets where the engine does not; return what is then not held."""
+        if self._cgroup_version != 1 or cgroups.SOCKETS in missing or container.bound_sockets():
+            return missing
+        self._out_of_reach = True
+        return tuple(name for name in (*cgroups.BOUNDED, "disk") if name in {*missing, cgroups.SOCKETS})
 
 
 def _unsuitable(options: Collection[str]) -> str | None:

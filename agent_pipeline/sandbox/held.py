@@ -11,27 +11,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent_pipeline.sandbox import cgroups
-from agent_pipeline.sandbox.cgroups import SWAP, Hierarchy
+from agent_pipeline.sandbox.cgroups import SOCKETS, SWAP, Hierarchy
 from agent_pipeline.sandbox.contract import Bounds
 
 KERNEL, ENGINE, NOBODY = "the kernel's files", "the engine's word", "nobody"
 _NANO: Final = 1_000_000_000
 _FILES: Final = {
     (1, "memory"): ("memory.limit_in_bytes",),
+    (1, SOCKETS): (cgroups.QUEUED,),
     (1, "pids"): ("pids.max",),
     (1, "cpu"): ("cpu.cfs_quota_us", "cpu.cfs_period_us"),
     (2, "memory"): ("memory.max",),
     (2, SWAP): ("memory.swap.max",),
+    (2, SOCKETS): ("memory.max",),
     (2, "pids"): ("pids.max",),
     (2, "cpu"): ("cpu.max",),
 }
 
 
 def expected(bounds: Bounds, controllers: Sequence[str], by: str) -> dict[str, str]:
-    """Return the facts that must be found, for those of memory, swap, pids and cpu that hold here."""
+    """Return the facts that must be found, for those of `cgroups.BOUNDED` that hold here."""
     values = {
         "memory": str(bounds.memory_mb << 20),
         SWAP: "0",
+        SOCKETS: str(bounds.memory_mb << 20),
         "pids": str(bounds.pids),
         "cpu": f"{cgroups.quota(bounds)} {cgroups.PERIOD}",
     }
@@ -51,7 +54,7 @@ def by_kernel(pid: int, named: str, controllers: Sequence[str], root: Path = Pat
     """
     facts: dict[str, str] = {}
     for hierarchy in _of(pid, root):
-        there = (*hierarchy.controllers, SWAP) if "memory" in hierarchy.controllers else hierarchy.controllers
+        there = (*hierarchy.controllers, *((SWAP, SOCKETS) if "memory" in hierarchy.controllers else ()))
         if named in str(hierarchy.own):
             values = {name: _read(hierarchy, name) for name in controllers if name in there}
             facts |= {f"held.{name}": value for name, value in values.items() if value is not None}
@@ -71,6 +74,7 @@ def by_engine(host: Mapping[str, Any], controllers: Sequence[str]) -> dict[str, 
     values = {
         "memory": str(memory),
         SWAP: str(int(host.get("MemorySwap") or 0) - memory),
+        SOCKETS: str(memory),
         "pids": str(host.get("PidsLimit")),
         "cpu": f"{int(host.get('NanoCpus') or 0) * cgroups.PERIOD // _NANO} {cgroups.PERIOD}",
     }

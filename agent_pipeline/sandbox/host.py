@@ -42,6 +42,14 @@ def delegation(root: Path = Path("/")) -> str:
     )
 
 
+def counting_sockets(root: Path = Path("/")) -> str:
+    """Return what has to change for what sockets queue to be bounded where everything else is."""
+    if _control_groups(root) == "version 2":
+        return "start the engine's kernel without `cgroup.memory=nosocket`"
+    second = "control groups of version 2 on the engine's host, which count sockets as memory"
+    return second if os.geteuid() == 0 else f"run it as root, who may set that bound; or {second}"
+
+
 def _control_groups(root: Path) -> str:
     mounts = [line.split(" - ")[1].split(" ") for line in _lines(root / "proc/self/mountinfo") if " - " in line]
     first = sorted({name for kind, _, options in mounts if kind == "cgroup" for name in options.split(",")} - {"rw"})

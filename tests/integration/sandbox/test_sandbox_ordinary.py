@@ -13,7 +13,7 @@ from support.cells import OTHER_UID, interpreter
 from support.gitrepos import make_project
 
 from agent_pipeline.config import Config
-from agent_pipeline.sandbox import host
+from agent_pipeline.sandbox import cgroups, host
 from agent_pipeline.sandbox.contract import Image
 from agent_pipeline.sandbox.images import unpack
 
@@ -50,10 +50,10 @@ print("code", open_shell(bench, clone.tree(clone.commit("HEAD")), Screen(), prin
 """
 
 
-def as_another(argv: list[str], cache: Path, cwd: Path) -> str:
+def as_another(argv: list[str], cache: Path, cwd: Path, groups: str = "--clear-groups") -> str:
     env = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": os.environ["PATH"]}
     env |= {"AGENT_PIPELINE_CACHE": str(cache), "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
-    drop = ["setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}", "--clear-groups", "--no-new-privs"]
+    drop = ["setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}", groups, "--no-new-privs"]
     done = subprocess.run(
         [*drop, interpreter(OTHER_UID), "-P", *argv],
         cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=100,
@@ -78,12 +78,27 @@ def test_doctor_measures_what_an_ordinary_user_has(cache: Path, folder: Path) ->
     assert found["ok"]
     said = found["said"].splitlines()
     assert said[0].startswith("works: a sandbox proved its walls")
-    assert said[0].endswith("; this host cannot enforce: memory, pids, cpu, swap")
+    assert said[0].endswith("; this host cannot enforce: memory, pids, cpu, swap, sockets")
     assert any(line.startswith("disk: by a tmpfs of the policy's size, in a user namespace") for line in said)
     assert found["mend"] == host.delegation()
     (other,) = [finding for finding in document["findings"] if finding["name"] == "docker"]
     assert "/var/run/docker.sock is closed to you; join its group (`usermod -aG " in other["said"]
     assert [path.name for path in (cache / "runs").iterdir()] == []
+
+
+def test_doctor_says_what_an_ordinary_user_of_docker_cannot_bound(cache: Path, folder: Path) -> None:
+    """Control groups of version 1 belong to root: what sockets queue is bounded by nobody there, and not in silence."""
+    group = f"--groups={Path('/var/run/docker.sock').stat().st_gid}"
+    document = json.loads(as_another(["-m", "agent_pipeline", "doctor", "--json"], cache, folder, group))
+    (found,) = [finding for finding in document["findings"] if finding["name"] == "docker"]
+    assert found["ok"], found["said"]
+    said = found["said"].splitlines()
+    if any(hierarchy.version == 1 and "memory" in hierarchy.controllers for hierarchy in cgroups.hierarchies()):
+        assert "this host cannot enforce: sockets" in said[0]
+        assert any(line.startswith("sockets: not held, the engine sets no such bound") for line in said)
+        assert "run it as root" in found["mend"]
+    else:
+        assert "sockets" not in said[0]
 
 
 def test_an_ordinary_users_shell_has_the_copy(cache: Path, folder: Path, image: Image) -> None:

@@ -255,7 +255,7 @@ def test_a_control_group_with_another_bound_runs_nothing(
         engines.engine("bubblewrap", config).start(spec)
 
 
-HOLDING = (*cgroups.CONTROLLERS, cgroups.SWAP)
+HOLDING = cgroups.BOUNDED
 
 
 def weaken(host: dict[str, Any], name: str, value: object) -> None:
@@ -304,7 +304,7 @@ SAID = {
 def test_a_weaker_container_runs_nothing(config: Config, spec: Spec, weakness: str) -> None:
     engine = docker.Docker(config)
     sdk = container_of.connect(30)
-    container = container_of.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}")
+    container = container_of.Container(sdk.api, f"agent-pipeline-test-{os.urandom(4).hex()}", spec)
     configuration = docker._configuration(
         sdk.api, container.name, spec, docker_load.ensure(sdk, spec.image), container_of.bound(spec)
     )
@@ -317,6 +317,7 @@ def test_a_weaker_container_runs_nothing(config: Config, spec: Spec, weakness: s
             "/workspace": container_mounts.NEAR,
         }
         bounds = held.expected(spec.bounds, HOLDING, held.KERNEL)
+        assert container.bound_sockets() or engine._cgroup_version != 1
         with pytest.raises(SandboxError, match=SAID.get(weakness, "not as expected")):
             posture.check(
                 report,
@@ -328,10 +329,36 @@ def test_a_weaker_container_runs_nothing(config: Config, spec: Spec, weakness: s
         sdk.close()
 
 
+def first_version() -> bool:
+    return any(found.version == 1 and "memory" in found.controllers for found in cgroups.hierarchies())
+
+
+@pytest.mark.skipif(not first_version(), reason="version 2 counts sockets as memory")
+def test_sockets_that_nobody_bounded_after_all_run_nothing(
+    config: Config, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "bound_sockets", lambda *_: True)
+    with pytest.raises(SandboxError, match=r"held\.sockets"):
+        docker.Docker(config).start(spec)
+
+
+@pytest.mark.skipif(not first_version(), reason="version 2 counts sockets as memory")
+def test_sockets_of_an_engine_out_of_reach_are_said_and_refused_where_required(
+    config: Config, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "bound_sockets", lambda *_: False)
+    engine = docker.Docker(config)
+    with pytest.raises(SandboxError, match="requires enforced bounds on sockets"):
+        engine.start(replace(spec, bounds=replace(spec.bounds, require=("sockets",))))
+    assert cgroups.SOCKETS in engine.unenforced()
+    with engine.start(spec) as sandbox:
+        assert cgroups.SOCKETS in sandbox.facts.unenforced
+
+
 def test_what_this_host_holds_is_measured_and_not_assumed(engine: Engine) -> None:
     held = set(cgroups.enforceable(cgroups.label("test"), cgroups.hierarchies()))
     missing = set(engine.unenforced()) - {"disk"}
-    assert missing <= {*cgroups.CONTROLLERS, cgroups.SWAP}
+    assert missing <= set(cgroups.BOUNDED)
     assert engine.name == "docker" or missing == set(cgroups.missing(tuple(held)))
 
 
@@ -341,7 +368,7 @@ def test_on_a_bounded_workspace_every_bound_can_be_required(engine: Engine, spec
     mounted = process.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(workspace)], env={"PATH": os.defpath})
     assert mounted.ok, mounted.explain()
     try:
-        bounds = replace(spec.bounds, require=("memory", "pids", "cpu", "disk"))
+        bounds = replace(spec.bounds, require=(*cgroups.BOUNDED, "disk"))
         with engine.start(replace(spec, bounds=bounds)) as sandbox:
             assert sandbox.facts.unenforced == ()
             done = sandbox.run(["dd", "if=/dev/zero", "of=big", "bs=1M", "count=100"], seconds=30)

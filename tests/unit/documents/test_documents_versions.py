@@ -54,7 +54,7 @@ RECORDED: Final[dict[tuple[str, str], str]] = {
     ("log_proof", "version 1"): "a22ea4f6b898bd0ceb540b226675a51167755a30fc88a4dfba79d2e7f35f2f6d",
     ("offer", "offer/v2"): "1753fc4d4ddc9d21f38fa8d56d187126cc9edbc54baa4fd0e87ced8b4a12f940",
     ("pins", "version 1"): "f933072b5c985934bad2b9c667f9fc6c0ef640c73bfa0b2fee2b6b9b61e1139e",
-    ("policy", "version 1"): "a6392d7ae9779876e9b4234d20d58e63e25187a5bdbb92a1355dc841d75fa082",
+    ("policy", "version 1"): "b87d49a0866e6a68d1f091405c508110e7b78fceb51c29a2c6849fbdd3e723d4",
     ("proposal", "version 1"): "e65119cde5c9c177104367500d806d2064eb0a9acb5ef37047700d96dec9c1d9",
     ("provenance", "agent-patch/v1"): "ba17dafaee3215da14dba39707022a4214d2e00134f3ec9db1583534ac193bd8",
     ("replay_result", "version 1"): "ccaa8872698d73f8ee0ad22ab9adb18f449ff05d08b45e3ca6e7e9615ec81ea3",

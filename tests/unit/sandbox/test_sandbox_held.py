@@ -10,7 +10,7 @@ from agent_pipeline.sandbox import cgroups, held
 from agent_pipeline.sandbox.contract import Bounds
 
 BOUNDS = Bounds(memory_mb=256, pids=64, cpus="1", disk_mb=10, seconds=5)
-ALL = ("memory", "pids", "cpu", "swap")
+ALL = ("memory", "pids", "cpu", "swap", "sockets")
 ID = "3f1c" * 16
 
 
@@ -46,6 +46,7 @@ def first(top: Path, **changes: str) -> Path:
     files = {
         "memory/memory.limit_in_bytes": "268435456",
         "memory/memory.memsw.limit_in_bytes": "268435456",
+        "memory/memory.kmem.tcp.limit_in_bytes": "268435456",
         "pids/pids.max": "64",
         "cpu/cpu.cfs_quota_us": "100000",
         "cpu/cpu.cfs_period_us": "100000",
@@ -71,7 +72,7 @@ def test_both_versions_say_the_same_of_the_same_bounds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "fact"),
     [
-        ("memory_max", "max", {"held.memory": "max"}),
+        ("memory_max", "max", {"held.memory": "max", "held.sockets": "max"}),
         ("memory_swap_max", "max", {"held.swap": "max"}),
         ("pids_max", "max", {"held.pids": "max"}),
         ("cpu_max", "max 100000", {"held.cpu": "max 100000"}),
@@ -88,6 +89,38 @@ def test_swap_beyond_memory_is_seen(tmp_path: Path) -> None:
     assert held.by_engine({"Memory": 1, "MemorySwap": -1}, ("memory", "swap"))["held.swap"] == "-2"
 
 
+def test_sockets_that_nobody_bounds_in_version_1_are_seen(tmp_path: Path) -> None:
+    endless = "9223372036854771712"
+    root = first(tmp_path, **{"memory/memory.kmem.tcp.limit_in_bytes": endless})
+    assert held.by_kernel(7, ID, ALL, root) == held.expected(BOUNDS, ALL, held.KERNEL) | {"held.sockets": endless}
+    assert not cgroups.bound_sockets(root / "7", "another's", BOUNDS, root / "self")
+    assert cgroups.bound_sockets(root / "7", ID, BOUNDS, root / "self")
+    assert held.by_kernel(7, ID, ALL, root) == held.expected(BOUNDS, ALL, held.KERNEL)
+
+
+def test_the_sockets_of_a_process_that_is_gone_are_not_bounded(tmp_path: Path) -> None:
+    root = first(tmp_path)
+    assert not cgroups.bound_sockets(root / "8", ID, BOUNDS, root / "self")
+    (tmp_path / "fs/memory/docker" / ID / cgroups.QUEUED).unlink()
+    (tmp_path / "fs/memory/docker" / ID / cgroups.QUEUED).mkdir()  # cannot be written, whoever asks
+    assert not cgroups.bound_sockets(root / "7", ID, BOUNDS, root / "self")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("quiet", ""),
+        ("cgroup.memory=nokmem quiet", ""),
+        ("cgroup.memory=nosocket", "nosocket"),
+        ("ro cgroup.memory=nokmem,nosocket quiet", "nosocket"),
+        ("x.cgroup.memory=nosocket", ""),
+    ],
+)
+def test_version_2_counts_sockets_unless_the_kernel_was_told_not_to(tmp_path: Path, line: str, told: str) -> None:
+    (tmp_path / "cmdline").write_text(f"{line}\n")
+    assert cgroups.sockets_are_memory(tmp_path) == (told == "")
+
+
 def test_the_groups_of_another_are_nobodys(tmp_path: Path) -> None:
     root = second(tmp_path, "session-1.scope")
     assert held.by_kernel(7, ID, ALL, root) == held.nobody()
@@ -98,12 +131,12 @@ def test_a_kernel_that_does_not_count_swap_has_no_fact_of_it(tmp_path: Path) -> 
     root = first(tmp_path)
     (tmp_path / "fs/memory/docker" / ID / "memory.memsw.limit_in_bytes").unlink()
     found = held.by_kernel(7, ID, ALL, root)
-    assert found == held.expected(BOUNDS, ("memory", "pids", "cpu"), held.KERNEL)
+    assert found == held.expected(BOUNDS, ("memory", "pids", "cpu", "sockets"), held.KERNEL)
 
 
 def test_what_is_not_held_and_what_is_are_each_others_opposite() -> None:
     assert cgroups.missing(ALL) == ()
-    assert cgroups.missing(("memory", "pids", "cpu")) == ("swap",)
-    assert cgroups.missing(("pids",)) == ("memory", "cpu", "swap")
-    for lost in ((), ("swap",), ("memory", "cpu", "swap"), ("cpu",), ("memory", "pids", "cpu", "swap")):
+    assert cgroups.missing(("memory", "pids", "cpu")) == ("swap", "sockets")
+    assert cgroups.missing(("pids",)) == ("memory", "cpu", "swap", "sockets")
+    for lost in ((), ("swap",), ("sockets",), ("memory", "cpu", "swap"), ("cpu",), ALL):
         assert cgroups.missing(cgroups.holding(lost)) == lost

@@ -13,13 +13,14 @@ from agent_pipeline.sandbox.mounts import Mount
 
 READ, CLOSED = frozenset({"ro", "nosuid", "nodev"}), frozenset({"rw", "nosuid", "nodev"})
 BOUNDS = Bounds(memory_mb=64, pids=32, cpus="1.5", disk_mb=10, seconds=5)
-CONTROLLERS = ("memory", "pids", "cpu", "swap")
+CONTROLLERS = ("memory", "pids", "cpu", "swap", "sockets")
 HELD = {
     "held.by": held.KERNEL,
     "held.memory": "67108864",
     "held.pids": "32",
     "held.cpu": "150000 100000",
     "held.swap": "0",
+    "held.sockets": "67108864",
 }
 EXPECTED = posture.Expected(
     uid=10001,
