@@ -3,7 +3,12 @@
 stdout is data, stderr is talk. With `--json` stdout is exactly one JSON document.
 """
 
+import os
 import signal
+import sys
+from typing import Final
+
+_STREAMS: Final = 3
 
 
 def main() -> None:
@@ -15,9 +20,20 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _open_streams()
     from agent_pipeline.signing.handover import take_secrets  # noqa: PLC0415 - only now, for the line above
 
     take_secrets()
     from agent_pipeline.cli.main import main as run  # noqa: PLC0415 - only now, for the line above
 
     run()
+
+
+def _open_streams() -> None:
+    """Open those of the three streams that whoever started us closed: else a file of ours would get their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < _STREAMS:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - a number, for as long as we live
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - the same
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same

@@ -66,4 +66,8 @@ def main() -> None:
         hint = f"`{context.command_path} --help` shows how" if context else "`agent-pipeline --help` shows how"
         Output("--json" in sys.argv).error(UsageError(error.format_message(), hint=hint))
         sys.exit(UsageError.exit_code)
+    except OSError as error:  # help, or the version, to where nothing can be written
+        from agent_pipeline.cli.options import failed  # noqa: PLC0415 - hardly ever
+
+        sys.exit(failed(error, Output("--json" in sys.argv)))
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import signal
 import sys
 import traceback
@@ -15,7 +15,7 @@ import click
 
 from agent_pipeline import config as configuration
 from agent_pipeline import temporary
-from agent_pipeline.cli.output import Output
+from agent_pipeline.cli.output import Output, abandon
 from agent_pipeline.errors import AgentPipelineError, StorageError, UsageError
 
 YES, NO, USAGE, COULD_NOT_TELL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -71,19 +71,10 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     except (KeyboardInterrupt, click.Abort):  # the latter at a question: Ctrl-C, or no
         out.interrupted()
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_TELL
     except OSError as error:
         if debug:
             traceback.print_exc()
-        out.error(
-            StorageError(
-                f"{error.filename or 'the disk'}: {error.strerror or error}",
-                hint="free space or rights, then try again",
-            )
-        )
-        return COULD_NOT_TELL
+        return failed(error, out)
     except Exception:  # noqa: BLE001 - the last place: a defect of ours is "could not tell", with a report to send
         out.error(_defect(debug=debug))
         return COULD_NOT_TELL
@@ -91,6 +82,19 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return code if isinstance(code, int) else YES
+
+
+def failed(error: OSError, out: Output) -> int:
+    """Say what the system refused, unless nobody reads any more; return the exit code."""
+    if not isinstance(error, BrokenPipeError):
+        what = f"{error.filename or 'the disk'}: {error.strerror or error}"
+        with contextlib.suppress(OSError):  # where the document cannot be written either
+            out.error(StorageError(what, hint="free space or rights, then try again"))
+    try:
+        sys.stdout.flush()
+    except OSError:
+        abandon(sys.stdout)
+    return COULD_NOT_TELL
 
 
 def _listen() -> dict[signal.Signals, Any]:

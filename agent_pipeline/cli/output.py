@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 from agent_pipeline import process
 from agent_pipeline.errors import AgentPipelineError
@@ -21,6 +22,13 @@ def printable(text: str) -> str:
 def in_one_line(text: str) -> str:
     """Return `text` without line breaks: what a person or a document wrote begins no line of its own."""
     return " ".join(text.splitlines())
+
+
+def abandon(stream: TextIO) -> None:
+    """Write to nowhere from now on: what could not be written would be tried again at the end, and be the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _hidden(char: str) -> bool:
@@ -41,8 +49,11 @@ class Output:
     _printed: list[bool] = field(default_factory=list)  # whether the document is out, for an interrupt right after it
 
     def talk(self, line: str) -> None:
-        """Say a line to the person; never data."""
-        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - the place where talk is printed
+        """Say a line to the person; never data. Where it cannot be said, nothing else changes for that."""
+        try:
+            print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - the place where talk is printed
+        except OSError:
+            abandon(sys.stderr)
 
     def tell(self, text: str) -> None:
         """Say something that may hold others' words, in one line."""

@@ -151,6 +151,36 @@ def test_outside_a_repository_the_error_says_what_to_do(tmp_path: Path) -> None:
     assert "next:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("argv", "streams", "code"),
+    [
+        ("--version", ">/dev/full", 3),
+        ("--help", ">/dev/full", 3),
+        ("keys list", ">/dev/full", 3),
+        ("keys list --json", ">/dev/full", 3),
+        ("keys list --json", ">/dev/full 2>/dev/full", 3),
+        ("keys list", "2>/dev/full", 0),
+        ("keys list", "<&- >&- 2>&-", 0),
+        ("keys list", "| true", 3),
+        ("list", "2>/dev/full", 2),
+        ("frobnicate", "2>&-", 2),
+    ],
+)
+def test_where_nothing_can_be_written_the_exit_code_says_no_other_thing(
+    tmp_path: Path, argv: str, streams: str, code: int
+) -> None:
+    """A full disk below a log is no answer "no" (1), and none of Python's own codes."""
+    script = f'"$0" -m agent_pipeline {argv} {streams}; exit "${{PIPESTATUS[0]}}"'
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable],
+        cwd=tmp_path, env=home, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "defect" not in done.stderr
+
+
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; from agent_pipeline.cli.main import cli; cli.main(['--help'], standalone_mode=False); "
