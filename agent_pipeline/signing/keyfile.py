@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from agent_pipeline.attestation import keys
 from agent_pipeline.errors import StorageError, UsageError
+from agent_pipeline.files import written_whole
 from agent_pipeline.signing import places, protection
 
 PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -93,14 +94,16 @@ def create(path: Path, comment: str, scheme: str, passphrase: bytes | None) -> N
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         places.way(str(path.parent / "."))
-        _write_new(path, text, 0o600)
+        with written_whole(path, replace=False) as file:
+            file.write(text)
         try:
-            _write_new(public, line.encode() + b"\n", 0o644)
+            with written_whole(public, mode=0o644, replace=False) as file:
+                file.write(line.encode() + b"\n")
         except OSError:
             path.unlink()
             raise
     except FileExistsError as error:
-        raise UsageError(f"{error.filename} already exists", hint="keys are never overwritten") from error
+        raise UsageError(f"{error.filename2} already exists", hint="keys are never overwritten") from error
     except OSError as error:
         raise StorageError(f"the key cannot be written to {path}: {error.strerror}") from error
 
@@ -109,16 +112,3 @@ def _encryption(passphrase: bytes | None) -> KeySerializationEncryption:
     if not passphrase:
         return NoEncryption()
     return PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(protection.OUR_ROUNDS).build(passphrase)
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise

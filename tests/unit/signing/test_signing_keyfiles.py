@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import subprocess
 from functools import cache
@@ -23,7 +24,7 @@ from support.keyrings import P256, set_environment, written
 from support.trust import private, public
 
 from agent_pipeline.attestation import keys
-from agent_pipeline.errors import AgentPipelineError, SignatureError, UsageError
+from agent_pipeline.errors import AgentPipelineError, SignatureError, StorageError, UsageError
 from agent_pipeline.signing import generate, keyfile, places, protection
 from agent_pipeline.signing.client import Signer
 
@@ -86,6 +87,27 @@ def test_encryption_that_costs_a_thief_nothing_is_refused_with_the_reason(name: 
     with pytest.raises(UsageError, match=word) as refused:
         loaded(make())
     assert f"ssh-keygen -p -a {protection.OUR_ROUNDS}" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_disk_that_fills_up_leaves_no_half_of_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    calls: list[int] = []
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == nth:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="the key cannot be written"):
+        keyfile.create(tmp_path / "mine", "x", keys.ED25519, None)
+    assert list(tmp_path.iterdir()) == []
+    keyfile.create(tmp_path / "mine", "x", keys.ED25519, None)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"mine": 0o600, "mine.pub": 0o644}
 
 
 def test_what_we_make_is_what_openssh_makes(tmp_path: Path) -> None:
