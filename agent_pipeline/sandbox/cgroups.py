@@ -195,9 +195,13 @@ def _with_memory(version: int, folder: Path) -> tuple[str, ...]:
 def sockets_are_memory(root: Path = Path("/proc")) -> bool:
     """Whether version 2 counts what is queued on sockets with the rest, as it does unless the kernel was told not to.
 
-    Source: the kernel's admin-guide/kernel-parameters, `cgroup.memory=nosocket`.
+    Not where that cannot be seen. Source: the kernel's admin-guide/kernel-parameters, `cgroup.memory=nosocket`.
     """
-    return not re.search(r"(?:^|\s)cgroup\.memory=\S*\bnosocket\b", (root / "cmdline").read_text())
+    try:
+        told = (root / "cmdline").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return not re.search(r"(?:^|\s)cgroup\.memory=\S*\bnosocket\b", told)
 
 
 def sockets_can_be_bounded(found: Sequence[Hierarchy]) -> bool:

@@ -117,6 +117,7 @@ def test_the_sockets_of_a_process_that_is_gone_are_not_bounded(tmp_path: Path) -
     ],
 )
 def test_version_2_counts_sockets_unless_the_kernel_was_told_not_to(tmp_path: Path, line: str, told: str) -> None:
+    assert not cgroups.sockets_are_memory(tmp_path)  # nothing to be seen
     (tmp_path / "cmdline").write_text(f"{line}\n")
     assert cgroups.sockets_are_memory(tmp_path) == (told == "")
 
