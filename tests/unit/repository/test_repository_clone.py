@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pygit2
 import pytest
 from support.gitrepos import clone_of, make_bare, make_project, run_git
 
 from agent_pipeline.errors import GitError, UsageError
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.opening import CACHE
 
 
 def test_found_from_below(tmp_path: Path) -> None:
@@ -20,6 +22,24 @@ def test_found_from_below(tmp_path: Path) -> None:
     assert clone.branch() == "refs/heads/main" == clone.head_ref()
     assert clone.commit("main") == project.git("rev-parse", "HEAD")
     assert clone.tree(clone.commit("HEAD")) == project.git("rev-parse", "HEAD^{tree}")
+
+
+def test_what_is_kept_of_objects_that_were_read_is_bounded(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    long = "x" * 3900  # libgit2 keeps commits of up to 4 KiB
+    commit = project.git("rev-parse", "HEAD")
+    stream = "".join(
+        f"commit refs/heads/many\ncommitter a <a@b> {number} +0000\ndata {len(long)}\n{long}\n"
+        for number in range(2 * CACHE // len(long))
+    )
+    run_git(project.folder, "fast-import", "--quiet", stdin=stream.encode())
+    clone = Clone.discover(project.folder)
+    for walked in clone.objects.walk(clone.commit("many")):
+        assert walked.message
+    kept, most = pygit2.settings.cached_memory
+    assert most == CACHE
+    assert most // 2 < kept <= most
+    assert clone.commit("HEAD") == commit
 
 
 def test_not_a_repository(tmp_path: Path) -> None:
