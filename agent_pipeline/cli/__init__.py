@@ -32,8 +32,8 @@ def main() -> None:
 def _open_streams() -> None:
     """Open those of the three streams that whoever started us closed: else a file of ours would get their numbers."""
     while (number := os.open(os.devnull, os.O_RDWR)) < _STREAMS:
-        pass
+        os.set_inheritable(number, True)  # noqa: FBT003 - as a stream is
     os.close(number)
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - a number, for as long as we live
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - the same
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
+    sys.stdout = sys.stdout or open(1, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - the same
+    sys.stderr = sys.stderr or open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - the same

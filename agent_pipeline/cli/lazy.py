@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import click
+
+
+class UnwrittenError(Exception):
+    """Something could not be written, its cause says why: not as `OSError`, of which click makes an exit code."""
+
+
+@contextmanager
+def _past_click() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnwrittenError from error
 
 
 class LazyGroup(click.Group):
@@ -15,6 +29,16 @@ class LazyGroup(click.Group):
         """Take `table`: command name to (`module:attribute`, one-line help)."""
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._table = dict(table)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:  # noqa: ANN401 - click's
+        """Read the words; help and the version are printed here."""
+        with _past_click():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Run the command."""
+        with _past_click():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the table: the order in which people meet them."""

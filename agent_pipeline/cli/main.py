@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from agent_pipeline.cli.lazy import LazyGroup
+from agent_pipeline.cli.lazy import LazyGroup, UnwrittenError
 from agent_pipeline.cli.output import Output
 from agent_pipeline.errors import UsageError
 from agent_pipeline.version import VERSION
@@ -54,20 +54,27 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    out = Output("--json" in sys.argv)
+    try:
+        code = _run(out)
+    except (OSError, UnwrittenError) as error:
+        from agent_pipeline.cli.options import failed  # noqa: PLC0415 - hardly ever
+
+        code = failed(error if isinstance(error, OSError) else error.__cause__, out)
+    sys.exit(code)
+
+
+def _run(out: Output) -> int:
     try:
         code = cli.main(prog_name="agent-pipeline", standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit(130)
+        return 130
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(2)
+        out.talk(error.format_message())
+        return UsageError.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"`{context.command_path} --help` shows how" if context else "`agent-pipeline --help` shows how"
-        Output("--json" in sys.argv).error(UsageError(error.format_message(), hint=hint))
-        sys.exit(UsageError.exit_code)
-    except OSError as error:  # help, or the version, to where nothing can be written
-        from agent_pipeline.cli.options import failed  # noqa: PLC0415 - hardly ever
-
-        sys.exit(failed(error, Output("--json" in sys.argv)))
-    sys.exit(code if isinstance(code, int) else 0)
+        out.error(UsageError(error.format_message(), hint=hint))
+        return UsageError.exit_code
+    return code if isinstance(code, int) else 0

@@ -62,10 +62,20 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     """Run a command and return its exit code. Every error is said with advice; a traceback only with `debug`."""
     before = _listen()
     try:
+        return _told(call, out, debug=debug)
+    except OSError as error:  # of the telling
+        return failed(error, out)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _told(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
+    try:
         code = call()
     except AgentPipelineError as error:
         if debug:
-            traceback.print_exc()
+            out.talk(traceback.format_exc().rstrip())
         out.error(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):  # the latter at a question: Ctrl-C, or no
@@ -73,21 +83,18 @@ def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
         return INTERRUPTED
     except OSError as error:
         if debug:
-            traceback.print_exc()
+            out.talk(traceback.format_exc().rstrip())
         return failed(error, out)
     except Exception:  # noqa: BLE001 - the last place: a defect of ours is "could not tell", with a report to send
-        out.error(_defect(debug=debug))
+        out.error(_defect(out, debug=debug))
         return COULD_NOT_TELL
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return code if isinstance(code, int) else YES
 
 
-def failed(error: OSError, out: Output) -> int:
+def failed(error: BaseException | None, out: Output) -> int:
     """Say what the system refused, unless nobody reads any more; return the exit code."""
     if not isinstance(error, BrokenPipeError):
-        what = f"{error.filename or 'the disk'}: {error.strerror or error}"
+        what = f"{getattr(error, 'filename', None) or 'the disk'}: {getattr(error, 'strerror', None) or error}"
         with contextlib.suppress(OSError):  # where the document cannot be written either
             out.error(StorageError(what, hint="free space or rights, then try again"))
     try:
@@ -112,10 +119,10 @@ def _interrupted(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _defect(*, debug: bool) -> AgentPipelineError:
+def _defect(out: Output, *, debug: bool) -> AgentPipelineError:
     text = traceback.format_exc()
     if debug:
-        sys.stderr.write(text)
+        out.talk(text.rstrip())
     where: Path | None = configuration.load().state_dir / "last-defect.txt"
     try:
         assert where is not None  # noqa: S101 - for the type checker

@@ -28,11 +28,12 @@ from agent_pipeline.sandbox.contract import Bounds
 PREFIX: Final = "agent-pipeline."
 CONTROLLERS: Final = ("memory", "pids", "cpu")
 SWAP: Final = "swap"  # the memory controller's, where the kernel counts it
-SOCKETS: Final = "sockets"  # what is queued on internet sockets; the memory controller's too, where that counts it
+SOCKETS: Final = "sockets"  # what a program's internet sockets queue; the memory controller's too, where it counts it
 BOUNDED: Final = (*CONTROLLERS, SWAP, SOCKETS)
 PERIOD: Final = 100_000  # microseconds, the kernel's default
 _PATIENCE: Final = 5.0
-QUEUED: Final = "memory.kmem.tcp.limit_in_bytes"  # of UDP, too: both are charged by the same path of the kernel
+# Of UDP, too: both are charged by the same path of the kernel. A connection belongs to nobody until it is accepted.
+QUEUED: Final = "memory.kmem.tcp.limit_in_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +196,22 @@ def _with_memory(version: int, folder: Path) -> tuple[str, ...]:
 def sockets_are_memory(root: Path = Path("/proc")) -> bool:
     """Whether version 2 counts what is queued on sockets with the rest, as it does unless the kernel was told not to.
 
-    Not where that cannot be seen. Source: the kernel's admin-guide/kernel-parameters, `cgroup.memory=nosocket`.
+    Not where that cannot be seen (masked, it is empty). Source: the kernel's admin-guide/kernel-parameters,
+    `cgroup.memory=nosocket`.
     """
     try:
         told = (root / "cmdline").read_text("utf-8", "replace")
     except OSError:
         return False
-    return not re.search(r"(?:^|\s)cgroup\.memory=\S*\bnosocket\b", told)
+    return bool(told.strip()) and not re.search(r"""(?:^|[\s"'])cgroup\.memory=\S*\bnosocket\b""", told)
 
 
-def sockets_can_be_bounded(found: Sequence[Hierarchy]) -> bool:
+def sockets_can_be_bounded() -> bool:
     """Whether this process may bound what is queued in groups of version 1 that others made."""
+    try:
+        found = hierarchies()
+    except OSError:
+        return False
     return any(
         hierarchy.version == 1 and "memory" in hierarchy.controllers and os.access(hierarchy.own / QUEUED, os.W_OK)
         for hierarchy in found

@@ -81,25 +81,26 @@ class Docker:
 
         Whether the engine's groups are within our reach shows with its first container, and holds from then on.
         """
-        if self._cgroup_version != 1:
-            return bool(self._info.get("MemoryLimit")) and cgroups.sockets_are_memory()
-        return not self._out_of_reach and cgroups.sockets_can_be_bounded(cgroups.hierarchies())
+        if self._cgroup_version != 1:  # by the kernel's own word, and an engine elsewhere has another kernel
+            return bool(self._info.get("MemoryLimit")) and not self._elsewhere and cgroups.sockets_are_memory()
+        return not self._out_of_reach and cgroups.sockets_can_be_bounded()
 
     def explain(self) -> tuple[str, ...]:
         """Return what holds each bound here, in lines for people."""
         info, missing = self._info, self.unenforced()
-        ours = (cgroups.SOCKETS,) if self._cgroup_version == 1 else ()
-        holding = [name for name in cgroups.holding(missing) if name not in ours]
+        first = self._cgroup_version == 1
+        holding = [name for name in cgroups.holding(missing) if not (first and name == cgroups.SOCKETS)]
         runtimes = ", ".join(sorted(info.get("Runtimes") or ()))
         lines = [
             f"version {info.get('ServerVersion')}; runtimes {runtimes}, by default {info.get('DefaultRuntime')}",
             f"{', '.join(holding) or 'nothing'}: by the engine's control groups, version {self._cgroup_version}",
         ]
-        if ours and cgroups.SOCKETS in missing:
-            lines.append("sockets: not held, the engine sets no such bound in version 1, and its groups are not ours")
-        elif ours:
+        if cgroups.SOCKETS in missing:
+            why = "the engine sets no such bound in version 1, and its groups are not ours"
+            lines.append(f"sockets: not held, {why if first else 'nothing shows that its kernel counts them'}")
+        elif first:
             lines.append("sockets: by a bound of ours in the engine's control groups")
-        if lost := [name for name in missing if name not in {"disk", *ours}]:
+        if lost := [name for name in missing if name not in {"disk", cgroups.SOCKETS}]:
             lines.append(f"{', '.join(lost)}: not held, the engine's kernel lacks the controllers")
         return tuple(lines)
 
@@ -123,7 +124,8 @@ class Docker:
                 return self._begin(Container, spec, image, missing)
             except posture.ElsewhereError:
                 self._elsewhere = True  # tried, not guessed from an address: it holds for this engine from now on
-        missing = tuple(name for name in missing if name != "disk")  # the tmpfs over there
+        missing = tuple(name for name in self.unenforced() if name != "disk")  # which is the tmpfs over there
+        layout.refuse(spec, missing)
         return self._begin(FarContainer, spec, image, missing)
 
     def _begin(self, kind: type[Container], spec: Spec, image: str, missing: tuple[str, ...]) -> Session:
@@ -154,10 +156,10 @@ class Docker:
     def _prove(
         self, container: Container, spec: Spec, missing: tuple[str, ...], end: Callable[[], str | None]
     ) -> Session:
-        missing = self._without_sockets(container, missing)
-        layout.refuse(spec, missing)
         link, env = container.link, layout.environment(spec.image)
         report = greet(link, seconds=spec.bounds.seconds, processes=None, timeout=layout.READY_SECONDS)
+        missing = self._without_sockets(container, missing)
+        layout.refuse(spec, missing)
         there = container_mounts.expected(self._cgroup_version, container.kernel())
         controllers = cgroups.holding(missing)
         found = container.held(controllers)

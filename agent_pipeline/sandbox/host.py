@@ -19,9 +19,10 @@ _CLOSED: Final = {
 
 
 def describe(root: Path = Path("/")) -> tuple[str, ...]:
-    """Return one line each on control groups, user namespaces, overlay and system call filters."""
+    """Return one line each on control groups, sockets, user namespaces, overlay and system call filters."""
     return (
         f"control groups: {_control_groups(root)}",
+        f"sockets: {_sockets(root)}",
         f"user namespaces: {_user_namespaces(root)}",
         f"overlay: {_overlay(root)}",
         f"system call filter: {_filter(root)}",
@@ -42,12 +43,12 @@ def delegation(root: Path = Path("/")) -> str:
     )
 
 
-def counting_sockets(root: Path = Path("/")) -> str:
+def counting_sockets() -> str:
     """Return what has to change for what sockets queue to be bounded where everything else is."""
-    if _control_groups(root) == "version 2":
-        return "start the engine's kernel without `cgroup.memory=nosocket`"
-    second = "control groups of version 2 on the engine's host, which count sockets as memory"
-    return second if os.geteuid() == 0 else f"run it as root, who may set that bound; or {second}"
+    return (
+        "run it as root and beside the engine, or have control groups of version 2 that count sockets as memory "
+        "(the kernel does unless it was started with `cgroup.memory=nosocket`)"
+    )
 
 
 def _control_groups(root: Path) -> str:
@@ -58,6 +59,16 @@ def _control_groups(root: Path) -> str:
         return "version 2" if second else "none is mounted"
     held = ", ".join(name for name in first if name in {"memory", "pids", "cpu"}) or "none that bounds a sandbox"
     return f"version 1 with {held}" + ("; version 2 is mounted beside it" if second else "")
+
+
+def _sockets(root: Path) -> str:
+    """Return what bounds what is queued where no control group does: a connection is nobody's until it is accepted."""
+    try:
+        pages = int(_lines(root / "proc/sys/net/ipv4/tcp_mem")[0].split()[2])
+    except (IndexError, ValueError):
+        return "what is queued in connections that nobody accepts counts for no control group"
+    most = pages * os.sysconf("SC_PAGE_SIZE") >> 20
+    return f"connections that nobody accepts count for no control group, {most} MB at most for the whole host (tcp_mem)"
 
 
 def _user_namespaces(root: Path) -> str:

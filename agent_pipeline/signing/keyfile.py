@@ -103,7 +103,9 @@ def create(path: Path, comment: str, scheme: str, passphrase: bytes | None) -> N
             path.unlink()
             raise
     except FileExistsError as error:
-        raise UsageError(f"{error.filename2} already exists", hint="keys are never overwritten") from error
+        raise UsageError(
+            f"{error.filename2 or error.filename} already exists", hint="keys are never overwritten"
+        ) from error
     except OSError as error:
         raise StorageError(f"the key cannot be written to {path}: {error.strerror}") from error
 

@@ -355,6 +355,22 @@ def test_sockets_of_an_engine_out_of_reach_are_said_and_refused_where_required(
         assert cgroups.SOCKETS in sandbox.facts.unenforced
 
 
+@pytest.mark.parametrize(
+    ("elsewhere", "memory", "counted", "lost"),
+    [(False, True, True, False), (True, True, True, True), (False, True, False, True), (False, False, True, True)],
+)
+def test_in_version_2_sockets_are_held_where_it_shows(
+    config: Config, monkeypatch: pytest.MonkeyPatch, *, elsewhere: bool, memory: bool, counted: bool, lost: bool
+) -> None:
+    """What an engine says that has that version; the rest is as it is here."""
+    engine = docker.Docker(config)
+    engine._info = {**engine._info, "CgroupVersion": "2", "MemoryLimit": memory}
+    engine._elsewhere = elsewhere
+    monkeypatch.setattr(cgroups, "sockets_are_memory", lambda: counted)
+    assert (cgroups.SOCKETS in engine.unenforced()) == lost
+    assert any(line.startswith("sockets: not held, nothing shows") for line in engine.explain()) == lost
+
+
 def test_what_this_host_holds_is_measured_and_not_assumed(engine: Engine) -> None:
     held = set(cgroups.enforceable(cgroups.label("test"), cgroups.hierarchies()))
     missing = set(engine.unenforced()) - {"disk"}

@@ -114,6 +114,8 @@ def test_the_sockets_of_a_process_that_is_gone_are_not_bounded(tmp_path: Path) -
         ("cgroup.memory=nosocket", "nosocket"),
         ("ro cgroup.memory=nokmem,nosocket quiet", "nosocket"),
         ("x.cgroup.memory=nosocket", ""),
+        ('"cgroup.memory=nosocket" quiet', "nosocket"),
+        (" ", "nothing, it is masked"),
     ],
 )
 def test_version_2_counts_sockets_unless_the_kernel_was_told_not_to(tmp_path: Path, line: str, told: str) -> None:

@@ -64,6 +64,16 @@ def test_only_what_can_work_here_is_advised(tmp_path: Path) -> None:
     assert "systemd-run --user --scope --property=Delegate=yes" in host.delegation(plain)
 
 
+def test_what_bounds_connections_that_nobody_accepts(tmp_path: Path) -> None:
+    size = os.sysconf("SC_PAGE_SIZE")
+    there = make(tmp_path / "a", sys__net__ipv4__tcp_mem=f"1\t2\t{(300 << 20) // size}\n")
+    assert "300 MB at most for the whole host" in said(there)["sockets"]
+    for number, text in enumerate(("", "1 2\n", "a b c\n")):
+        odd = make(tmp_path / f"b{number}", sys__net__ipv4__tcp_mem=text)
+        assert said(odd)["sockets"].endswith("counts for no control group")
+    assert said(make(tmp_path / "c"))["sockets"].endswith("counts for no control group")
+
+
 def test_overlay_and_the_filter(tmp_path: Path) -> None:
     there = make(
         tmp_path / "a", filesystems="nodev\toverlay\n\text4\n", sys__kernel__seccomp__actions_avail="kill allow"

@@ -110,6 +110,22 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_key(
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"mine": 0o600, "mine.pub": 0o644}
 
 
+@pytest.mark.parametrize("what", ["mine", "mine.pub", "."])
+def test_what_is_in_the_way_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Whatever was there when it was looked at first."""
+    folder = tmp_path / "keys"
+    if what == ".":
+        folder.write_text("a file")
+    else:
+        folder.mkdir(mode=0o700)
+        (folder / what).write_text("kept")
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    with pytest.raises(UsageError, match=f"{folder if what == '.' else folder / what} already exists"):
+        keyfile.create(folder / "mine", "x", keys.ED25519, None)
+    monkeypatch.undo()
+    assert folder.is_file() or [(path.name, path.read_text()) for path in folder.iterdir()] == [(what, "kept")]
+
+
 def test_what_we_make_is_what_openssh_makes(tmp_path: Path) -> None:
     """For both schemes, plain and with 64 rounds of bcrypt: `ssh-keygen` opens it."""
     for scheme, passphrase in ((keys.ED25519, PASSPHRASE.decode()), (keys.P256, "")):
