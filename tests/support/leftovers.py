@@ -15,6 +15,7 @@ from pathlib import Path
 FORMAT = "{{.Name}} {{range .HostConfig.Mounts}}{{.Source}} {{end}}"
 LABEL = "agent-pipeline"
 SHORTEST = 8  # letters of a name that no other's group has by chance
+PASSING = 5.0  # seconds that somebody else's namespace may live, which has a copy of all that was mounted
 
 
 def leftovers(top: Path, *, expected: Iterable[Path] = (), within: float = 0.0) -> list[str]:
@@ -75,15 +76,23 @@ def _processes(top: Path) -> Iterator[str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) not in own:
             try:
-                told = [entry / "environ", entry / "cmdline"]
-                if (entry / "ns" / "mnt").readlink() != home:
-                    told.append(entry / "mountinfo")
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
                 here = word in os.fsencode(f"{(entry / 'cwd').readlink()}/")
-                if here or any(word in file.read_bytes() for file in told):
-                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                told = here or any(word in (entry / name).read_bytes() for name in ("environ", "cmdline"))
+                if told or ((entry / "ns" / "mnt").readlink() != home and _stays(entry / "mountinfo", word)):
                     yield f"process {entry.name} {line[:200]}"
             except OSError:
                 continue  # it ended meanwhile
+
+
+def _stays(mounts: Path, word: bytes) -> bool:
+    """Whether a namespace has such a mount and keeps it. Raises `OSError` when it ends meanwhile."""
+    until = time.monotonic() + PASSING
+    while word in mounts.read_bytes():
+        if time.monotonic() > until:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _files(top: Path) -> Iterator[str]:
