@@ -11,7 +11,12 @@ import click
 
 
 class UnwrittenError(Exception):
-    """Something could not be written, its cause says why: not as `OSError`, of which click makes an exit code."""
+    """Something could not be written, `error` says why: not as an `OSError`, of which click makes an exit code."""
+
+    def __init__(self, error: OSError) -> None:
+        """Keep why."""
+        super().__init__(str(error))
+        self.error = error
 
 
 @contextmanager
@@ -19,7 +24,7 @@ def _past_click() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnwrittenError from error
+        raise UnwrittenError(error) from error
 
 
 class LazyGroup(click.Group):

@@ -60,7 +60,7 @@ def main() -> None:
     except (OSError, UnwrittenError) as error:
         from agent_pipeline.cli.options import failed  # noqa: PLC0415 - hardly ever
 
-        code = failed(error if isinstance(error, OSError) else error.__cause__, out)
+        code = failed(error if isinstance(error, OSError) else error.error, out)
     sys.exit(code)
 
 

@@ -91,10 +91,10 @@ def _told(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     return code if isinstance(code, int) else YES
 
 
-def failed(error: BaseException | None, out: Output) -> int:
+def failed(error: OSError, out: Output) -> int:
     """Say what the system refused, unless nobody reads any more; return the exit code."""
     if not isinstance(error, BrokenPipeError):
-        what = f"{getattr(error, 'filename', None) or 'the disk'}: {getattr(error, 'strerror', None) or error}"
+        what = f"{error.filename or 'the disk'}: {error.strerror or error}"
         with contextlib.suppress(OSError):  # where the document cannot be written either
             out.error(StorageError(what, hint="free space or rights, then try again"))
     try:

@@ -19,6 +19,10 @@ from agent_pipeline.workspace import offered, places
 
 _SMALL: Final = Bounds(memory_mb=256, pids=64, cpus="1", disk_mb=64, seconds=60)
 _SECONDS: Final = 60
+_COUNTING: Final = (
+    "run it as root and beside the engine, or have control groups of version 2 that count sockets as memory "
+    "(the kernel does unless it was started with `cgroup.memory=nosocket`)"
+)
 
 
 def engines(config: Config, policy: Policy | None, image: Image | None) -> list[Finding]:
@@ -82,7 +86,7 @@ def _tried(config: Config, box: Engine, policy: Policy | None, image: Image | No
 
 def _mend(name: str, missing: set[str]) -> str:
     if missing - {"disk"} == {cgroups.SOCKETS}:
-        return host.counting_sockets()
+        return _COUNTING
     if name == "bubblewrap":
         return host.delegation()
     return "use a kernel with the memory, pids and cpu controllers, and one that counts swap (`swapaccount=1`)"

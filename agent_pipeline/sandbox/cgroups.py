@@ -208,14 +208,8 @@ def sockets_are_memory(root: Path = Path("/proc")) -> bool:
 
 def sockets_can_be_bounded() -> bool:
     """Whether this process may bound what is queued in groups of version 1 that others made."""
-    try:
-        found = hierarchies()
-    except OSError:
-        return False
-    return any(
-        hierarchy.version == 1 and "memory" in hierarchy.controllers and os.access(hierarchy.own / QUEUED, os.W_OK)
-        for hierarchy in found
-    )
+    own = _first_memory_of(Path("/proc/self"), None)
+    return own is not None and os.access(own / QUEUED, os.W_OK)
 
 
 def bound_sockets(of: Path, named: str, bounds: Bounds, root: Path = Path("/proc/self")) -> bool:
@@ -224,15 +218,17 @@ def bound_sockets(of: Path, named: str, bounds: Bounds, root: Path = Path("/proc
     For groups that an engine made: Docker sets no such bound. Only where `named` is in the group's path; what was
     queued before is not counted. Return whether it is bounded now.
     """
+    group = _first_memory_of(root, of)
+    return group is not None and named in str(group) and _set(group, {QUEUED: str(bounds.memory_mb << 20)})
+
+
+def _first_memory_of(root: Path, of: Path | None) -> Path | None:
+    """Return the group of version 1's memory controller that `of` is in, None where there is none to be seen."""
     try:
         found = hierarchies(root, of)
     except OSError:
-        return False
-    return any(
-        _set(hierarchy.own, {QUEUED: str(bounds.memory_mb << 20)})
-        for hierarchy in found
-        if hierarchy.version == 1 and "memory" in hierarchy.controllers and named in str(hierarchy.own)
-    )
+        return None
+    return next((one.own for one in found if one.version == 1 and "memory" in one.controllers), None)
 
 
 def _parents(hierarchy: Hierarchy) -> Sequence[Path]:

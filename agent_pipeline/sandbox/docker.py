@@ -158,7 +158,7 @@ class Docker:
     ) -> Session:
         link, env = container.link, layout.environment(spec.image)
         report = greet(link, seconds=spec.bounds.seconds, processes=None, timeout=layout.READY_SECONDS)
-        missing = self._without_sockets(container, missing)
+        missing = self._bound_sockets(container, missing)
         layout.refuse(spec, missing)
         there = container_mounts.expected(self._cgroup_version, container.kernel())
         controllers = cgroups.holding(missing)
@@ -187,7 +187,7 @@ class Docker:
         container.check_owner(session)
         return session
 
-    def _without_sockets(self, container: Container, missing: tuple[str, ...]) -> tuple[str, ...]:
+    def _bound_sockets(self, container: Container, missing: tuple[str, ...]) -> tuple[str, ...]:
         """Bound the container's sockets where the engine does not; return what is then not held."""
         if self._cgroup_version != 1 or cgroups.SOCKETS in missing or container.bound_sockets():
             return missing

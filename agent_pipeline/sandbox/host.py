@@ -16,6 +16,7 @@ _CLOSED: Final = {
     "user/max_user_namespaces": "0",
     "kernel/apparmor_restrict_unprivileged_userns": "1",
 }
+_QUEUED: Final = "what TCP connections queue that nobody accepts counts for no control group"
 
 
 def describe(root: Path = Path("/")) -> tuple[str, ...]:
@@ -43,14 +44,6 @@ def delegation(root: Path = Path("/")) -> str:
     )
 
 
-def counting_sockets() -> str:
-    """Return what has to change for what sockets queue to be bounded where everything else is."""
-    return (
-        "run it as root and beside the engine, or have control groups of version 2 that count sockets as memory "
-        "(the kernel does unless it was started with `cgroup.memory=nosocket`)"
-    )
-
-
 def _control_groups(root: Path) -> str:
     mounts = [line.split(" - ")[1].split(" ") for line in _lines(root / "proc/self/mountinfo") if " - " in line]
     first = sorted({name for kind, _, options in mounts if kind == "cgroup" for name in options.split(",")} - {"rw"})
@@ -66,9 +59,9 @@ def _sockets(root: Path) -> str:
     try:
         pages = int(_lines(root / "proc/sys/net/ipv4/tcp_mem")[0].split()[2])
     except (IndexError, ValueError):
-        return "what is queued in connections that nobody accepts counts for no control group"
+        return _QUEUED
     most = pages * os.sysconf("SC_PAGE_SIZE") >> 20
-    return f"connections that nobody accepts count for no control group, {most} MB at most for the whole host (tcp_mem)"
+    return f"{_QUEUED}: {most} MB at most for the whole host (net.ipv4.tcp_mem)"
 
 
 def _user_namespaces(root: Path) -> str:
