@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from agent_pipeline.attestation import ed25519_points
 from agent_pipeline.attestation.wire import Reader, string
@@ -31,6 +32,7 @@ P256: Final = "ecdsa-sha2-nistp256"
 _SSH_ED25519: Final = b"ssh-ed25519"
 _SSH_P256: Final = P256.encode()
 _SSH_CURVE: Final = b"nistp256"
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4, D.1.2.3
 _SPKI_ED25519: Final = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, 4: all but the 32 bytes of the key
 
 
@@ -121,6 +123,21 @@ def check_signature(key: Key, message: bytes, signature: bytes, what: str) -> No
             public.verify(signature, message, ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, ValueError) as error:
         raise SignatureError(f"{what}: the signature is not one by key {key.keyid[:8]} over these bytes") from error
+
+
+def one_form(key: Key, signature: bytes) -> bytes:
+    """Return the one of a signature's forms that counts where signatures are told apart by their bytes.
+
+    Beside each (r, s) of ECDSA (r, n - s) holds too, which anybody can compute: of the two it is the one whose s is the
+    smaller. Ed25519 has one form only (RFC 8032, 5.1.7: s is below the order). What is no signature stays as it is.
+    """
+    if key.scheme != P256:
+        return signature
+    try:
+        r, s = decode_dss_signature(signature)
+    except ValueError:
+        return signature
+    return encode_dss_signature(r, _P256_ORDER - s) if _P256_ORDER // 2 < s < _P256_ORDER else signature
 
 
 def openssh_blob(key: Key) -> bytes:

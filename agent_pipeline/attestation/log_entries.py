@@ -15,11 +15,12 @@ from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import ENDINGS, FIRST_PREVIOUS, LogEntry
 from agent_pipeline.documents.root import Former, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
-from agent_pipeline.errors import RejectedError, SignatureError
+from agent_pipeline.errors import RejectedError, SchemaError, SignatureError
 from agent_pipeline.frozen import frozen
 
 STATE_FOLDER: Final = "state"
 _HINT: Final = "find out who signed it; `agent-pipeline audit verify` looks through all of the log"
+_REWRITTEN: Final = "that needs no key: somebody who may push did it; put refs/agent-pipeline/log back to what it was"
 
 
 @frozen
@@ -52,9 +53,12 @@ def read(data: bytes, root: TrustRoot, index: int | None = None) -> Signed:
 
     Raises `SchemaError`, and `SignatureError` when nobody signed it who ever could have. Threats: a key that may run CI
     used to say that something was merged; entries of another repository's log; a protected branch that was rewound to a
-    trust root which the log already left behind.
+    trust root which the log already left behind; the newest entry written in another way, which needs no key: its
+    digest would be another one, as if CI had signed two entries for one place.
     """
-    envelope = Envelope.from_json(data)
+    envelope = Envelope.from_one_form(data)
+    if envelope is None:
+        raise SchemaError("it is not written in the one form that counts in the log", hint=_REWRITTEN)
     entry = LogEntry.from_statement(Statement.from_json(envelope.payload))
     place, wanted = entry.index if index is None else index, set(entry.speakers)
     if entry.repository != root.repository:
@@ -63,9 +67,9 @@ def read(data: bytes, root: TrustRoot, index: int | None = None) -> Signed:
     last = max(ended, key=lambda grant: grant.until, default=None)
     now = root.speaker(envelope.keyid, place)
     if last is not None and (now is None or not wanted & set(now.roles)):
-        dsse.check(envelope, last.key, PAYLOAD_TYPE)
+        dsse.check(envelope, last.key, PAYLOAD_TYPE, one_form=True)
         return Signed(entry, last.owner, envelope.keyid, strict.sha256(data), last)
-    person = statements.signer(envelope, root, at=place)
+    person = statements.signer(envelope, root, at=place, one_form=True)
     statements.require_role(person, *entry.speakers)
     if entry.root > root.version:
         raise SignatureError(

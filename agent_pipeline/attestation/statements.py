@@ -21,17 +21,24 @@ class Signed:
     envelope: str
 
 
-def signer(envelope: Envelope, root: TrustRoot, payload_type: str = PAYLOAD_TYPE, *, at: int | None = None) -> Person:
+def signer(
+    envelope: Envelope,
+    root: TrustRoot,
+    payload_type: str = PAYLOAD_TYPE,
+    *,
+    at: int | None = None,
+    one_form: bool = False,
+) -> Person:
     """Return the person of `root` whose key signed `envelope`, with the roles of that key. Raises `SignatureError`.
 
     `at` is the index at which the shared log has the document (an entry's own; for anything else that of the first
     entry that names its envelope), None for one that was never logged. A grant that ended counts below its end only:
     dates say nothing, since whoever signs writes them.
 
-    The key id in the envelope is a hint by which the key is found; the signature decides.
+    The key id in the envelope is a hint by which the key is found; the signature decides. `one_form` is `dsse.check`'s.
     """
     key, owner = speaker(envelope.keyid, root, at)
-    dsse.check(envelope, key, payload_type)
+    dsse.check(envelope, key, payload_type, one_form=one_form)
     return owner
 
 
@@ -74,9 +81,11 @@ def opened(data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
     return believed(Envelope.from_json(data), data, root, at=at)
 
 
-def believed(envelope: Envelope, data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
-    """Return the same for an `envelope` that was read out of `data` already."""
-    person = signer(envelope, root, at=at)
+def believed(
+    envelope: Envelope, data: bytes, root: TrustRoot, *, at: int | None = None, one_form: bool = False
+) -> Signed:
+    """Return the same for an `envelope` that was read out of `data` already. `one_form` is `dsse.check`'s."""
+    person = signer(envelope, root, at=at, one_form=one_form)
     return Signed(Statement.from_json(envelope.payload), person, envelope.keyid, strict.sha256(data))
 
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from agent_pipeline.attestation import keys
 from agent_pipeline.documents.form import from_plain, to_plain
 from agent_pipeline.errors import AgentPipelineError, UsageError
 from agent_pipeline.signing import jobs, keyfile, protection, ssh_agent, stores, unlock
@@ -58,7 +59,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         return {"keys": _listed(asked["list"])}
     source = from_plain(Source, asked["key"])
     with stores.opened(source, unlock.from_plain(asked["unlock"]), asked["socket"]) as store:
-        signatures = [store.sign(jobs.from_plain(job).message()) for job in asked["jobs"]]
+        signatures = [keys.one_form(store.public, store.sign(jobs.from_plain(job).message())) for job in asked["jobs"]]
         return {
             "public": to_plain(store.public),
             "signatures": [base64.b64encode(signature).decode("ascii") for signature in signatures],

@@ -149,7 +149,7 @@ def _opened(case: Case, data: bytes) -> Signed | None:
     envelope = Envelope.from_one_form(data)
     if envelope is None:
         return None
-    return statements.believed(envelope, data, case.inputs.root, at=case.logged(data))
+    return statements.believed(envelope, data, case.inputs.root, at=case.logged(data), one_form=True)
 
 
 def _held(signed: Signed) -> Held | None:

@@ -105,6 +105,23 @@ def test_066_entries_dropped_forked_renumbered_or_told_otherwise(at: At) -> None
     assert team.tip(LOG) == commit
 
 
+def test_066_the_newest_entry_written_in_another_way_by_who_has_no_key(at: At) -> None:
+    """Its digest would be another one, and two entries with one index would bear CI's signature."""
+    team = at("merged")
+    before = team.mallory.ref(LOG)
+    clone, root = HostileRunner(team).clone, team_root(team)
+    team.alice.git("fetch", "-q", "origin", f"+{LOG}:refs/stolen/log")
+    newest = clone.file(clone.commit("refs/stolen/log"), audit_log.FILE)
+    assert newest is not None
+    older = audit_log.at(clone, clone.commit("refs/stolen/log~1"), root)
+    other = audit_log.append(older, older.following(), newest + b"\n")
+    team.alice.git("push", "-q", "--force", "origin", f"{other}:{LOG}")
+    for done in (team.alice.run("list"), team.ci.run("ci", "merge", team.id), team.alice.run("stop", "--all")):
+        refused(done, "one form")
+    assert any("one form" in row["what"] for row in audited(team))
+    assert team.tip(LOG) == other != before
+
+
 def test_067_a_merge_that_the_log_does_not_know(at: At) -> None:
     team = at("staged")
     team.alice.git("pull", "-q", "--ff-only", "origin", "main")

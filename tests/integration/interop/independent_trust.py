@@ -197,6 +197,7 @@ class Log:
     def _entry(self, data: bytes, index: int | None) -> tuple[Any, bool]:
         """An entry, and whether it is void: signed by a key that could have said it, whose grant had ended by then."""
         envelope = Envelope.read(data)
+        need(envelope.one_form, "not in the one form")
         said = parse(envelope.payload)["predicate"]
         at, roles = said["index"] if index is None else index, SPEAKERS.get(said["event"], {"ci", "merger"})
         grants = [one for one in self.root.former if one["keyid"] == envelope.keyid and roles & set(one["roles"])]

@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 PublicKey = Ed25519PublicKey | ec.EllipticCurvePublicKey
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
 TREE, LINK = "40000", "160000"
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 
@@ -125,6 +126,15 @@ def check(key: PublicKey, message: bytes, signature: bytes) -> None:
         key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
 
 
+def _is_larger_twin(signature: bytes) -> bool:
+    """Whether this is the form of a signature on P-256 that does not count: s is more than half the order."""
+    try:
+        _, s = decode_dss_signature(signature)
+    except ValueError:
+        return False  # Ed25519
+    return s > _ORDER // 2
+
+
 @dataclass(frozen=True)
 class Envelope:
     kind: str
@@ -139,8 +149,8 @@ class Envelope:
         need(len(value["signatures"]) == 1, "an envelope has one signature")
         (signature,) = value["signatures"]
         plain = set(value) == {"payload", "payloadType", "signatures"} and set(signature) == {"keyid", "sig"}
-        one_form = plain and canonical(value) == data
         payload, made = unbase64(value["payload"]), unbase64(signature["sig"])
+        one_form = plain and canonical(value) == data and not _is_larger_twin(made)
         return cls(value["payloadType"], payload, signature["keyid"], made, one_form)
 
     def check(self, key: PublicKey, kind: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import json
 import sys
@@ -168,6 +169,15 @@ def test_a_proof_of_the_log_that_leaves_something_out_is_refused(at: At) -> None
             less = proof | {member: proof[member][:place] + proof[member][place + 1 :]}
             data = json.dumps(less, sort_keys=True, separators=(",", ":")).encode()
             both_refuse(changed(shared.data, lambda held: held.update({"log/proof.json": data})), shared.root)  # noqa: B023 - called at once
+
+
+def test_a_newest_entry_that_is_written_in_another_way_is_refused(at: At) -> None:
+    shared = at("merged")
+    proof = json.loads(_contents(shared.data)["log/proof.json"])
+    head = base64.b64encode(base64.b64decode(proof["head"]) + b"\n").decode()
+    data = json.dumps(proof | {"head": head}, sort_keys=True, separators=(",", ":")).encode()
+    said = both_refuse(changed(shared.data, lambda held: held.update({"log/proof.json": data})), shared.root)
+    assert "one form" in said
 
 
 def test_what_was_rejected_closed_or_stopped_is_refused(tmp_path: Path) -> None:

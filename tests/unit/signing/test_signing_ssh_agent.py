@@ -42,7 +42,8 @@ def test_the_agent_signs_statements_and_commits(agent: SshAgent, name: str) -> N
     assert FINGERPRINTS[name] in agent.command("ssh-add", "-l")
     signer = named(name)
     key = signer.public()
-    assert dsse.check(signer.statement(STATEMENT), key, PAYLOAD_TYPE) == STATEMENT.to_json()
+    for _ in range(10):
+        assert dsse.check(signer.statement(STATEMENT), key, PAYLOAD_TYPE, one_form=True) == STATEMENT.to_json()
     sshsig.verify(b"tree x\n", signer.commit(b"tree x\n"), key)
 
 

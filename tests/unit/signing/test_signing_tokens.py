@@ -40,8 +40,9 @@ def test_the_token_signs_statements_and_commits(token: Token, label: str, scheme
     key = signer.public()
     assert key.scheme == scheme
     work = (DsseJob(PAYLOAD_TYPE, STATEMENT.to_json()), SshJob(b"tree x\n"), DsseJob(PAYLOAD_TYPE, b""))
-    for job, signature in zip(work, signer.sign(work), strict=True):
+    for job, signature in zip(work * 6, signer.sign(work * 6), strict=True):
         keys.check_signature(key, job.message(), signature, "the token's")
+        assert keys.one_form(key, signature) == signature
     assert dsse.check(signer.statement(STATEMENT), key, PAYLOAD_TYPE) == STATEMENT.to_json()
     sshsig.verify(b"tree x\n", signer.commit(b"tree x\n"), key)
 
