@@ -15,15 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
-from agent_pipeline import temporary
+from agent_pipeline import interrupts
 from agent_pipeline.errors import UnavailableError
 
 _READ = 65536
 _PATIENCE = 5  # seconds, for the end of a pipe whose command has ended
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Process = subprocess.Popen[bytes]
 
@@ -201,56 +199,13 @@ def when_killed(argv: Sequence[str], *, env: Mapping[str, str]) -> Iterator[None
     try:
         yield
     finally:
-        with held_back():
+        with interrupts.held_back():
             with contextlib.suppress(OSError):
                 watcher.stdin.write(b"done\n")
                 watcher.stdin.flush()
             watcher.wait()
             for pipe in (watcher.stdin, watcher.stdout):
                 pipe.close()
-
-
-@contextlib.contextmanager
-def scratch(word: str, *, below: Path | None = None) -> Iterator[Path]:
-    """Make a temporary directory for `word`, and remove it afterwards even when an interrupt comes at that very moment.
-
-    What of them was left `below` by processes that were killed goes first.
-    """
-    made: list[temporary.Held] = []
-    try:
-        with held_back():
-            made.append(temporary.folder(word, below))
-        yield made[0].path
-    finally:
-        with held_back():
-            for folder in made:
-                folder.remove()
-
-
-@contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Run the block to its end; an interrupt that arrives meanwhile takes effect right after it.
-
-    For what must not be cut in two, and is short. In another thread than the main one nothing is done: signals do not
-    interrupt there.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        arrived.append(number)
-
-    heard = [number for number in _INTERRUPTS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, remember) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(arrived[0])
 
 
 def stream(

@@ -14,9 +14,12 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from agent_pipeline import interrupts
 
 SUFFIX: Final = ".agent-pipeline"
 _PREFIX: Final = "agent-pipeline-"  # of directories; a file's is its maker's
@@ -37,6 +40,23 @@ class Held:
                 _remove(self.descriptor, self.path)
         finally:
             os.close(self.descriptor)
+
+
+@contextlib.contextmanager
+def scratch(word: str, *, below: Path | None = None) -> Iterator[Path]:
+    """Make a temporary directory for `word`, and remove it afterwards even when an interrupt comes at that very moment.
+
+    What of them was left `below` by processes that were killed goes first.
+    """
+    made: list[Held] = []
+    try:
+        with interrupts.held_back():
+            made.append(folder(word, below))
+        yield made[0].path
+    finally:
+        with interrupts.held_back():
+            for held in made:
+                held.remove()
 
 
 def folder(word: str, parent: Path | None) -> Held:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from agent_pipeline import clock, process
+from agent_pipeline import clock, process, temporary
 from agent_pipeline import config as configuration
 from agent_pipeline.cli import sdist
 from agent_pipeline.cli.life import life
@@ -135,7 +135,7 @@ def _story(case: dict[str, Any], document: dict[str, Any], diff: str, kept: Path
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with process.scratch("demo") as folder:
+        with temporary.scratch("demo") as folder:
             yield folder
         return
     if keep.exists() and any(keep.iterdir()):

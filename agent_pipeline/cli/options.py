@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from agent_pipeline import config as configuration
-from agent_pipeline import temporary
+from agent_pipeline import interrupts, temporary
 from agent_pipeline.cli.output import Output, abandon
 from agent_pipeline.errors import AgentPipelineError, StorageError, UsageError
 
@@ -60,14 +59,11 @@ def _called(function: Callable[..., Any], out: Output, kwargs: dict[str, Any]) -
 
 def guarded(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
     """Run a command and return its exit code. Every error is said with advice; a traceback only with `debug`."""
-    before = _listen()
-    try:
-        return _told(call, out, debug=debug)
-    except OSError as error:  # of the telling
-        return failed(error, out)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with interrupts.heard():
+        try:
+            return _told(call, out, debug=debug)
+        except OSError as error:  # of the telling
+            return failed(error, out)
 
 
 def _told(call: Callable[[], Any], out: Output, *, debug: bool) -> int:
@@ -102,21 +98,6 @@ def failed(error: OSError, out: Output) -> int:
     except OSError:
         abandon(sys.stdout)
     return COULD_NOT_TELL
-
-
-def _listen() -> dict[signal.Signals, Any]:
-    """Let signals that end us interrupt, except those that whoever started us ignores; return what was there before."""
-    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in heard if signal.getsignal(number) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, _interrupted)
-    return before
-
-
-def _interrupted(number: int, frame: object) -> NoReturn:
-    """End on SIGTERM, and when the terminal goes, as on Ctrl-C: so that everything is cleaned up."""
-    del number, frame
-    raise KeyboardInterrupt
 
 
 def _defect(out: Output, *, debug: bool) -> AgentPipelineError:

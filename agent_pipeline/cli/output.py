@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from agent_pipeline import process
+from agent_pipeline import interrupts
 from agent_pipeline.errors import AgentPipelineError
 
 
@@ -91,7 +91,7 @@ class Output:
 
     def _print(self, document: str) -> None:
         """Print the one document, whole; a second one has come too late."""
-        with process.held_back():
+        with interrupts.held_back():
             if not self._printed:
                 self._printed.append(True)
                 sys.stdout.write(document + "\n")

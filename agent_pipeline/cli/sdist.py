@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_pipeline import process
+from agent_pipeline import temporary
 from agent_pipeline.cli import package_index
 from agent_pipeline.cli.package_index import Listed, Sources
 from agent_pipeline.documents import strict
@@ -118,12 +118,12 @@ def unpack(archive: Path, folder: Path) -> Path:
     plain = _decompressed(archive)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with process.scratch("unpack", below=folder.parent) as temporary:
+        with temporary.scratch("unpack", below=folder.parent) as place:
             with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
-                tar.extractall(temporary, members=_members(tar, top), **_FILTER)  # noqa: S202 - `_members` checks each
-            if not (temporary / top).is_dir():
+                tar.extractall(place, members=_members(tar, top), **_FILTER)  # noqa: S202 - `_members` checks each
+            if not (place / top).is_dir():
                 raise PathError(f"{archive.name} has no directory {top}/", hint="nothing was unpacked")
-            return (temporary / top).rename(folder)
+            return (place / top).rename(folder)
     except (_FilterError, ValueError, OverflowError) as error:
         raise PathError(f"{archive.name}: {error}", hint="nothing was unpacked") from error
     except tarfile.TarError as error:

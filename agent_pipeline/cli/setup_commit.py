@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from agent_pipeline import process
+from agent_pipeline import interrupts
 from agent_pipeline.attestation import drafts
 from agent_pipeline.cli.onboarding import Place
 from agent_pipeline.documents import strict
@@ -73,7 +73,7 @@ def _publish(place: Place, new: str, *, push: bool) -> tuple[str, bool]:
             update = RefUpdate(landed.SETUP_BRANCH, place.clone.ref(remotes.tracking(remote, landed.SETUP_BRANCH)), new)
             records.publish(place.clone, [update], remote=remote)
             return landed.SETUP_BRANCH, True
-    with process.held_back():
+    with interrupts.held_back():
         records.publish(place.clone, [RefUpdate(place.branch, place.base, new)], remote=None)
         if place.clone.worktree is not None:
             worktree.update(place.clone, place.base, new)

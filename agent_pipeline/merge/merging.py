@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent_pipeline import clock, process
+from agent_pipeline import clock, interrupts
 from agent_pipeline import config as configuration
 from agent_pipeline.audit import entries, high_water
 from agent_pipeline.documents import levels, strict
@@ -72,7 +72,7 @@ def merge(desk: Desk, dossier: Dossier, basis: Basis, hand: Hand, now: datetime)
         ),
         _attested(desk, dossier, basis, summary, now),
     ]
-    with process.held_back():  # a branch that moved without its files would look as if they had been changed back
+    with interrupts.held_back():  # a branch that moved without its files would look as if they had been changed back
         entries.publish(desk, updates, logged)
         if desk.remote is None and _checked_out(desk) == target:
             worktree.update(desk.clone, old, new)

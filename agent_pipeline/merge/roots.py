@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from agent_pipeline import process
+from agent_pipeline import interrupts
 from agent_pipeline.attestation import log_entries
 from agent_pipeline.attestation.ballots import Ballot
 from agent_pipeline.audit import endings, entries, high_water
@@ -109,7 +109,7 @@ def _publish(desk: Desk, updates: list[RefUpdate], update: RefUpdate) -> None:
     branch, old, new = update.ref, str(update.old), str(update.new)
     checked_out = desk.clone.worktree is not None and desk.clone.head_ref() == branch
     follow = checked_out and desk.clone.ref(branch) == old and not worktree.can_update(desk.clone, old, new)
-    with process.held_back():
+    with interrupts.held_back():
         records.publish(desk.clone, updates, remote=desk.remote)
         if follow:
             if desk.remote is not None:

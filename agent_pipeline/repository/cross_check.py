@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from agent_pipeline import process
+from agent_pipeline import temporary
 from agent_pipeline.documents.proposal import PUT, Change
 from agent_pipeline.errors import PathError, StorageError
 from agent_pipeline.repository.build import Put, build
@@ -42,7 +42,7 @@ def cross_check(clone: Clone, base_tree: str, tree: str, changes: Sequence[Chang
     _check_rebuilt(clone, base_tree, tree, changes)
     new = {tree, *(row[3] for row in rows if row[1] != _ABSENT)}
     try:
-        with process.scratch("check") as folder:
+        with temporary.scratch("check") as folder:
             _check_paths(clone, changes, folder)
             if whole:
                 _check_objects(clone, new, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_pipeline import process
+from agent_pipeline import temporary
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import GitError, StorageError
 from agent_pipeline.repository.clone import Clone
@@ -20,7 +20,7 @@ def diff(clone: Clone, base_tree: str, tree: str) -> str:
     """
     flags = ("-r", "-p", "--text", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index")
     try:
-        with process.scratch("diff") as folder:
+        with temporary.scratch("diff") as folder:
             bare = folder / "diff.git"
             git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
             done = attempt(bare, "diff-tree", *flags, "--end-of-options", base_tree, tree, env=borrowing(clone))

@@ -15,7 +15,7 @@ from typing import Final
 
 import pygit2
 
-from agent_pipeline import process
+from agent_pipeline import temporary
 from agent_pipeline.documents.git_object import GitObject
 from agent_pipeline.errors import GitError, SchemaError
 from agent_pipeline.repository.clone import Clone
@@ -36,7 +36,7 @@ def quarantined(objects: Iterable[GitObject]) -> Iterator[Clone]:
 
     Raises `SchemaError` when Git's checks refuse one, `GitError` when Git cannot be asked.
     """
-    with process.scratch("bundle") as folder:
+    with temporary.scratch("bundle") as folder:
         bare = folder / "bundle.git"
         git(bare, "init", "--quiet", "--bare", "--template=", "--", str(bare))
         hint = "whoever made the bundle made it by hand; refuse it"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pygit2
 
-from agent_pipeline import process
+from agent_pipeline import interrupts
 from agent_pipeline.documents import paths
 from agent_pipeline.errors import GitError, StaleError, UsageError
 from agent_pipeline.repository.clone import Clone
@@ -58,7 +58,7 @@ def update(clone: Clone, updates: Sequence[RefUpdate]) -> None:
     for one in updates:
         check_name(one.ref)
     commands = [b"start", *(_command(one) for one in updates), b"prepare", b"commit"]
-    with process.held_back():  # cut in two it would leave its locks
+    with interrupts.held_back():  # cut in two it would leave its locks
         done = attempt(clone, "update-ref", "--stdin", "-z", stdin=b"".join(command + b"\0" for command in commands))
     if done.ok:
         return

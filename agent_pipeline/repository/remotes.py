@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent_pipeline import clock, process
+from agent_pipeline import clock, interrupts
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import GitError, RejectedError, UsageError
 from agent_pipeline.repository.clone import Clone
@@ -189,7 +189,7 @@ def _run(clone: Clone, remote: str, args: Sequence[str]) -> _Done:
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     try:
         # A terminal's Ctrl-C reaches git itself, which ends and takes its locks with it; then it reaches us.
-        with process.held_back():
+        with interrupts.held_back():
             code, stdout, stderr = command.execute(
                 ["git", *settings, *args],
                 with_extended_output=True,

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from agent_pipeline import process
+from agent_pipeline import interrupts, process
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import GitError, StaleError, UsageError
 from agent_pipeline.repository.clone import Clone
@@ -97,7 +97,7 @@ def update(clone: Clone, old: str, new: str) -> None:
             + ", ".join(in_the_way[:5]),
             hint=f"keep them with `git stash`, run `git read-tree -m -u {old[:12]} {new[:12]}`, then `git stash pop`",
         )
-    with process.held_back():  # cut in two it would leave half of the files
+    with interrupts.held_back():  # cut in two it would leave half of the files
         done = _read_tree(clone, worktree, old, new)
     if not done.ok:
         raise GitError(

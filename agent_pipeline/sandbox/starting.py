@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
-from agent_pipeline import process
+from agent_pipeline import interrupts
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,7 @@ def to_its_end(call: Callable[[], _T], undo: Callable[[_T], object]) -> _T:
     """Run `call` where no interrupt reaches it; when one comes meanwhile, `undo` its result and pass it on."""
     future: Future[_T] | None = None
     try:
-        with process.held_back():  # a thread that is cut short as it starts would keep the program from ending
+        with interrupts.held_back():  # a thread that is cut short as it starts would keep the program from ending
             future = _starter().submit(call)
         return future.result()
     except BaseException:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from agent_pipeline import process
+from agent_pipeline import interrupts
 from agent_pipeline.documents.paths import visible
 from agent_pipeline.errors import StorageError
 from agent_pipeline.repository.clone import Clone
@@ -190,7 +190,7 @@ def _possible(lowers: Path, folder: Path, owner: int | None) -> bool:
 def _mounted(lower: Path, folder: Path, disk_mb: int, owner: int) -> bool:
     """Mount the overlay as root. Return False, with nothing mounted, where it cannot be had."""
     space, files = folder / places.SPACE, folder / places.FILES
-    with process.held_back():
+    with interrupts.held_back():
         space.mkdir(mode=0o700, exist_ok=True)
         if not bounds.mount(space, disk_mb):
             return False
@@ -222,7 +222,7 @@ def _copy(wanted: _Wanted, folder: Path) -> Workspace:
     files, bounded, owner = folder / places.FILES, False, wanted.owner
     count = sum(1 for _ in entries(wanted.clone, wanted.tree))
     try:
-        with process.held_back():
+        with interrupts.held_back():
             bounded = owner is not None and bounds.mount(files, wanted.disk_mb, count)
         if owner is not None:
             os.chown(files, owner, owner)

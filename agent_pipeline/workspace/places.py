@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent_pipeline import process
+from agent_pipeline import interrupts, process
 from agent_pipeline.errors import StorageError
 from agent_pipeline.workspace import bounds, removal
 
@@ -38,12 +38,12 @@ def held(parent: Path, uid: int | None) -> Iterator[Path]:
     with process.when_killed(_sweeper(parent), env=_environment()):  # first, so that there is no moment without it
         taken: list[tuple[int, Path]] = []
         try:
-            with process.held_back(), _making(parent):
+            with interrupts.held_back(), _making(parent):
                 taken.append(_take(parent))
                 _make(taken[0][1], uid)
             yield taken[0][1]
         finally:
-            with process.held_back():
+            with interrupts.held_back():
                 for lock, folder in taken:
                     _remove(folder)
                     os.close(lock)

@@ -26,11 +26,11 @@ ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path i
 MAKES = """
 import sys
 from pathlib import Path
-from agent_pipeline import files, process
+from agent_pipeline import files, temporary
 top, name = Path(sys.argv[1]), sys.argv[2]
 print("begun", flush=True)
 while True:
-    with process.scratch("check", below=top) as folder:
+    with temporary.scratch("check", below=top) as folder:
         (folder / "a" / "b").mkdir(parents=True)
         (folder / "a" / "b" / "c").write_bytes(b"c")
         (folder / "link").symlink_to("/")
@@ -43,8 +43,8 @@ while True:
 HOLDS = """
 import sys, time
 from pathlib import Path
-from agent_pipeline import process
-with process.scratch("check", below=Path(sys.argv[1])) as folder:
+from agent_pipeline import process, temporary
+with temporary.scratch("check", below=Path(sys.argv[1])) as folder:
     left = process.spawn(["sleep", "60"], env={"PATH": "/usr/bin:/bin"})
     print(left.pid, flush=True)
     time.sleep(60)
@@ -80,7 +80,7 @@ def there(folder: Path) -> list[str]:
 
 
 def sweep(folder: Path) -> list[str]:
-    with process.scratch("check", below=folder) as own:
+    with temporary.scratch("check", below=folder) as own:
         left = [name for name in there(folder) if name != own.name]
     assert there(folder) == left
     return left

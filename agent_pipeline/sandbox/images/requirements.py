@@ -20,7 +20,7 @@ from typing import Any, Final
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from agent_pipeline import process
+from agent_pipeline import process, temporary
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError, UnavailableError, UsageError
 from agent_pipeline.sandbox.images import target
@@ -129,7 +129,7 @@ def fetch(lock: bytes, folder: Path, sources: Sources = NOWHERE_ELSE) -> None:
     pinned = read(lock)
     if not pinned:
         return
-    with process.scratch("wheels") as scratch:
+    with temporary.scratch("wheels") as scratch:
         clean = scratch / "requirements.txt"
         clean.write_bytes(write(pinned))
         _pip(
@@ -181,7 +181,7 @@ def _report(wanted: list[str], sources: Sources) -> list[dict[str, Any]]:
     """Let pip choose; return what it would install."""
     if not wanted:
         return []
-    with process.scratch("wheels") as scratch:
+    with temporary.scratch("wheels") as scratch:
         asked, report = scratch / "requirements.txt", scratch / "report.json"
         asked.write_text("".join(f"{text}\n" for text in wanted), encoding="utf-8")
         options = ["--dry-run", "--ignore-installed", f"--report={report}", *target.arguments()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import select
 import signal
 import sys
 import time
@@ -395,32 +397,53 @@ def test_what_a_killed_process_leaves_goes_with_the_next_copy(project: Project, 
 
 
 def test_interrupted_with_ctrl_c(project: Project, tmp_path: Path) -> None:
+    """Again and again in one process, so that it falls into everything that copying does: none is lost."""
     script = f"""
-import sys, time; sys.path.insert(0, {str(Path.cwd())!r})
+import os, sys; sys.path.insert(0, {str(Path.cwd())!r})
 from pathlib import Path
+from agent_pipeline import interrupts
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.workspace import create
 clone = Clone.discover(Path({str(project.folder)!r}))
 runs = Path({str(tmp_path / "r")!r})
-print("ready", flush=True)
-while True:
-    with create(
-    clone, {tree_of(project)!r}, may_read=lambda p: True, scope="all", lowers=runs.parent / "lowers", parent=runs,
-    disk_mb=1, uid=10001,
-):
-        pass
-"""
-    for pause in (0.05, 0.11, 0.17):
-        child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
-        assert child.stdout is not None
-        assert child.stdin is not None
-        assert child.stdout.readline() == b"ready\n"
+
+def copying():
+    while True:
+        with create(
+            clone, {tree_of(project)!r}, may_read=lambda p: True, scope="all", lowers=runs.parent / "lowers",
+            parent=runs, disk_mb=1, uid=10001,
+        ):
+            pass
+
+with interrupts.heard():
+    while True:
         try:
-            time.sleep(pause)
+            print("ready", flush=True)
+            copying()
+        except KeyboardInterrupt:
+            pass
+        if not sys.stdin.readline():
+            sys.exit(130)
+"""
+    moments = random.Random(1)  # noqa: S311 - moments
+    child = process.spawn([sys.executable, "-c", script], env={"PATH": os.environ["PATH"]})
+    assert child.stdout is not None
+    assert child.stdin is not None
+    try:
+        for left in reversed(range(100)):
+            assert select.select([child.stdout], [], [], 10)[0], "an interrupt was lost"
+            assert child.stdout.readline() == b"ready\n"
+            time.sleep(moments.random() * 0.03)
             os.kill(child.pid, signal.SIGINT)
-            assert child.wait(timeout=10) != 0
-        finally:
-            process.kill_group(child)
-            child.stdout.close()
-            child.stdin.close()
-        assert list((tmp_path / "r").iterdir()) == []
+            if left:
+                child.stdin.write(b"on\n")
+                child.stdin.flush()
+        child.stdin.close()
+        assert child.wait(timeout=10) == 130
+    finally:
+        process.kill_group(child)
+        child.stdout.close()
+    until = time.monotonic() + 5  # what two interrupts at once left goes when the process is gone
+    while list((tmp_path / "r").iterdir()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
