@@ -20,10 +20,11 @@ import sys
 from types import SimpleNamespace
 from support.agent_cases import FILES, claude_job
 from support.local_sandbox import LocalSandbox
+from agent_pipeline import interrupts
 from agent_pipeline.agent.run import run
 
 lines = open(sys.argv[2], "wb", buffering=0)
-with LocalSandbox(FILES) as sandbox:
+with interrupts.heard(), LocalSandbox(FILES) as sandbox:
     print(sandbox.root, flush=True)
     job = claude_job(SimpleNamespace(url=sys.argv[1]), sandbox, record=lines.write)
     try:

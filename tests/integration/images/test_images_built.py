@@ -118,11 +118,13 @@ BUILD = """
 import sys
 import time
 from pathlib import Path
+from agent_pipeline import interrupts
 from agent_pipeline.config import Config
 from agent_pipeline.sandbox.images import build
 folder = Path(sys.argv[1])
 config = Config(folder, folder, folder, None, None, None, None)
-build.build(config, "python", lambda line: print(line, flush=True), relock=True)
+with interrupts.heard():
+    build.build(config, "python", lambda line: print(line, flush=True), relock=True)
 """
 
 

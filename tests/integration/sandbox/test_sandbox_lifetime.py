@@ -31,7 +31,7 @@ OTHER = 54_321  # an ordinary user's number
 CHILD = """
 import sys
 from pathlib import Path
-from agent_pipeline import config
+from agent_pipeline import config, interrupts
 from agent_pipeline.sandbox import container as container_of
 from agent_pipeline.sandbox import engines
 from agent_pipeline.sandbox.contract import Bounds, Image, Spec
@@ -42,16 +42,17 @@ one = engines.engine(engine, config.load())
 if how == "warm":
     one.start(spec).close()  # what is found out once is known then: the next start is nothing but a start
 print("begun", flush=True)
-try:
-    with one.start(spec) as sandbox:
-        print("ready", sandbox.facts.unenforced, flush=True)
-        mark = f"77.{int(run[-8:], 16)}"
-        if how == "busy":
-            code = f"mark = 'sleep {mark}'\\nimport os\\nfor _ in range(5): os.fork()\\nwhile True: pass"
-            sandbox.run(["python3", "-c", code], seconds=100)
-        sandbox.run(["sh", "-c", f"(setsid sleep {mark} &); trap '' TERM; sleep {mark}"], seconds=100)
-except KeyboardInterrupt:
-    sys.exit(130)
+with interrupts.heard():
+    try:
+        with one.start(spec) as sandbox:
+            print("ready", sandbox.facts.unenforced, flush=True)
+            mark = f"77.{int(run[-8:], 16)}"
+            if how == "busy":
+                code = f"mark = 'sleep {mark}'\\nimport os\\nfor _ in range(5): os.fork()\\nwhile True: pass"
+                sandbox.run(["python3", "-c", code], seconds=100)
+            sandbox.run(["sh", "-c", f"(setsid sleep {mark} &); trap '' TERM; sleep {mark}"], seconds=100)
+    except KeyboardInterrupt:
+        sys.exit(130)
 """
 
 
