@@ -25,7 +25,7 @@ from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review import marks
-from agent_pipeline.review.report import waits
+from agent_pipeline.review.report import went_wrong
 from agent_pipeline.review.staging import Found
 from agent_pipeline.review.state import state_of
 from agent_pipeline.signing import hand as hands
@@ -257,8 +257,10 @@ def _merged(desk: Desk, request: str, name: str) -> tuple[dict[str, Any], int]:
         return row | {"reason": _why(error)}, COULD_NOT_TELL
     if merged is None:
         missing = "; ".join(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
-        waiting = all(waits(check.name) for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
-        return row | {"reason": missing, "waiting": waiting}, NO if decision.verdict == FAILED else COULD_NOT_TELL
+        return row | {
+            "reason": missing,
+            "waiting": not went_wrong(decision),
+        }, NO if decision.verdict == FAILED else COULD_NOT_TELL
     done = {"merged": True, "target": merged.target, "old": merged.old, "new": merged.new, "reason": "all proofs hold"}
     return row | done, YES
 

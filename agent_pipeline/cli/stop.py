@@ -71,14 +71,22 @@ def close(out: Output, name: str, *, push: bool) -> None:
     if state.word in ("merged", "closed"):
         raise RejectedError(f"{record.id} is {state.word} already", hint=f"`agent-pipeline show {record.id}`")
     _, request = read_request(record)
-    hand = hands.need(desk.config, desk.clone, desk.landed.root, "requester")
-    if hand.person != request.requester and "merger" not in hand.roles:
-        raise RejectedError(
-            f"{record.id} was asked for by {request.requester}", hint=f"ask {request.requester} or a merger to close it"
-        )
+    hand = _closing(desk, record.id, request.requester)
     closure = Closure(1, record.id, hand.person, clock.rfc3339(clock.now()), "closed by request")
     envelope = hand.signer.statement(closure.to_statement()).to_json()
     commit = records.extend(desk.clone, record, record.id, {closure_path(envelope): envelope})
     update = RefUpdate(records.REQUESTS + record.id, record.tip, commit)
     records.publish(desk.clone, [update], remote=desk.remote)
     out.finish({"id": record.id, "state": "closed"}, lambda: f"{record.id} is closed")
+
+
+def _closing(desk: Desk, request: str, requester: str) -> hands.Hand:
+    """Return the hand of who asked, or of a merger. Raises `RejectedError` when this person is neither."""
+    for role in ("requester", "merger"):
+        hand = hands.find(desk.config, desk.clone, desk.landed.root, role)
+        if hand is not None and (role == "merger" or hand.person == requester):
+            return hand
+    raise RejectedError(
+        f"{request} was asked for by {requester}, and none of your keys is {requester}'s or has the role merger",
+        hint=f"ask {requester} or a merger to close it",
+    )

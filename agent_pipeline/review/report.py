@@ -136,8 +136,7 @@ def _seen(replay: ReplayResult | None, decision: Verification, *, merged: bool) 
     """
     checks = seen(replay.checks, CI) if replay is not None else []
     if not merged:  # what is merged is consumed: the verifier would refuse to land it again
-        bad = (FAILED, UNKNOWN)
-        checks += seen((one for one in decision.checks if one.outcome in bad and not waits(one.name)), HERE)
+        checks += seen(went_wrong(decision), HERE)
     return {"checks": checks, "seen_by": CI if replay is not None else None}
 
 
@@ -159,9 +158,15 @@ def merged_as(desk: Desk, dossier: Dossier) -> str | None:
     return None
 
 
-def waits(check: str) -> bool:
-    """Return whether a landing step by this name waits for somebody when it does not pass."""
-    return any(check.endswith(word) for word in WAITING)
+def went_wrong(decision: Verification) -> list[Check]:
+    """Return what did not pass and waits for nobody.
+
+    Once CI has admitted a proposal its commit is on the staged branch: one that is not there was moved or taken away.
+    """
+    bad = [one for one in decision.checks if one.outcome in (FAILED, UNKNOWN)]
+    admitted = not any(one.name.endswith("admitted") for one in bad)
+    waiting = tuple(word for word in WAITING if not (admitted and word == "staged"))
+    return [one for one in bad if not one.name.endswith(waiting)]
 
 
 def _any_merger(desk: Desk) -> str:

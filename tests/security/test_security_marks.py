@@ -168,6 +168,16 @@ def test_a_closure_counts_when_who_asked_signed_it_and_then_for_good(at: At) -> 
     assert "closed by entry" in rows[team.id]["reason"]
 
 
+def test_a_merger_may_close_what_another_asked_for_and_a_reviewer_may_not(at: At) -> None:
+    team = at("approved")
+    done = team.rosa.run("close", team.id)
+    assert done.code == 1
+    assert "none of your keys is alice's or has the role merger" in done.err
+    assert team.ci.yes("close", team.id)["state"] == "closed"
+    assert team.shown().document["state"] == "closed"
+    assert team.ci_merge(team.id)[0] == 1
+
+
 def test_a_rejection_stays_when_it_is_taken_out_of_the_record(at: At) -> None:
     team = at("approved")
     approved = team.mallory.ref(REQUESTS + team.id)
