@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -27,27 +27,44 @@ _MOMENT: Final = 0.01  # seconds; a destructor takes less
 def heard() -> Iterator[None]:
     """Let signals that end us raise `KeyboardInterrupt` in the block, except those that whoever started us ignores.
 
-    None is lost: what came where Python cannot raise comes again. For the main thread.
+    None is lost: what came where Python cannot raise comes again, unless the block has ended by then. For the main
+    thread.
     """
-    before = _handlers(*_ENDING, _AGAIN)
-    hook = sys.unraisablehook
-
-    def given_again(ignored: UnraisableHookArgs) -> None:
-        if isinstance(ignored.exc_value, KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
-        else:
-            hook(ignored)
-
+    before = _handlers(*_ENDING) | {_AGAIN: signal.getsignal(_AGAIN)}
+    hook = _Hook()
     try:
-        sys.unraisablehook = given_again
+        sys.unraisablehook = hook
         for number in before:
             signal.signal(number, _interrupt)
         yield
     finally:
+        sys.unraisablehook = hook.before  # first: it would start the clock again
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = hook
+
+
+class _Hook:
+    """Stands in for `sys.unraisablehook`, which is told what a destructor raised."""
+
+    def __init__(self) -> None:
+        self.before = sys.unraisablehook
+
+    def __call__(self, ignored: UnraisableHookArgs) -> None:
+        if isinstance(ignored.exc_value, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        else:
+            self.before(ignored)
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """Interrupt, or, in the hook itself, where Python forgets it too, a moment later."""
+    while frame is not None:
+        if frame.f_code is _Hook.__call__.__code__:
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -98,10 +115,6 @@ class _Waiting:
 
 
 def _handlers(*numbers: signal.Signals) -> dict[signal.Signals, Any]:
-    """Return who handles the signals now, without those that nobody is to hear of."""
-    return {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise KeyboardInterrupt
+    """Return who handles the signals now, without those that nobody is to hear of or that are none of Python's."""
+    unheard = (signal.SIG_IGN, None)
+    return {number: handler for number in numbers if (handler := signal.getsignal(number)) not in unheard}

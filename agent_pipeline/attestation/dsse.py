@@ -27,19 +27,14 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def check(envelope: Envelope, key: Key, payload_type: str, *, one_form: bool = False) -> bytes:
+def check(envelope: Envelope, key: Key, payload_type: str) -> bytes:
     """Return the payload of `envelope` once `key` is known to have signed it as `payload_type`.
 
-    With `one_form` the signature is the one of its forms that its key's holder alone can make. Raises `SignatureError`.
+    Raises `SignatureError`.
     """
     if envelope.payload_type != payload_type:
         raise SignatureError(f"the envelope carries {envelope.payload_type[:80]!r}, not {payload_type!r}")
     if envelope.keyid != key.keyid:
         raise SignatureError(f"the envelope names key {envelope.keyid[:8]}, not {key.keyid[:8]}")
     keys.check_signature(key, pae(envelope.payload_type, envelope.payload), envelope.signature, "the envelope")
-    if one_form and keys.one_form(key, envelope.signature) != envelope.signature:
-        raise SignatureError(
-            f"the envelope: of the two forms of this signature by key {key.keyid[:8]} only the other one counts",
-            hint="anybody can make one out of the other; whoever signed has the one that counts",
-        )
     return envelope.payload

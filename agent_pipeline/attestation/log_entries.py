@@ -20,7 +20,7 @@ from agent_pipeline.frozen import frozen
 
 STATE_FOLDER: Final = "state"
 _HINT: Final = "find out who signed it; `agent-pipeline audit verify` looks through all of the log"
-_REWRITTEN: Final = "that needs no key: somebody who may push did it; put refs/agent-pipeline/log back to what it was"
+_REWRITTEN: Final = "that needs no key, and whoever handed it on can have done it; another clone's log has CI's own"
 
 
 @frozen
@@ -56,9 +56,9 @@ def read(data: bytes, root: TrustRoot, index: int | None = None) -> Signed:
     trust root which the log already left behind; the newest entry written in another way, which needs no key: its
     digest would be another one, as if CI had signed two entries for one place.
     """
-    envelope = Envelope.from_one_form(data)
+    envelope = statements.in_one_form(data, root)
     if envelope is None:
-        raise SchemaError("it is not written in the one form that counts in the log", hint=_REWRITTEN)
+        raise SchemaError("the entry is not written in the one form that counts in the log", hint=_REWRITTEN)
     entry = LogEntry.from_statement(Statement.from_json(envelope.payload))
     place, wanted = entry.index if index is None else index, set(entry.speakers)
     if entry.repository != root.repository:
@@ -67,9 +67,9 @@ def read(data: bytes, root: TrustRoot, index: int | None = None) -> Signed:
     last = max(ended, key=lambda grant: grant.until, default=None)
     now = root.speaker(envelope.keyid, place)
     if last is not None and (now is None or not wanted & set(now.roles)):
-        dsse.check(envelope, last.key, PAYLOAD_TYPE, one_form=True)
+        dsse.check(envelope, last.key, PAYLOAD_TYPE)
         return Signed(entry, last.owner, envelope.keyid, strict.sha256(data), last)
-    person = statements.signer(envelope, root, at=place, one_form=True)
+    person = statements.signer(envelope, root, at=place)
     statements.require_role(person, *entry.speakers)
     if entry.root > root.version:
         raise SignatureError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from agent_pipeline.attestation import dsse
+from dataclasses import replace
+
+from agent_pipeline.attestation import dsse, keys
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import Key, Person, TrustRoot
@@ -21,24 +23,17 @@ class Signed:
     envelope: str
 
 
-def signer(
-    envelope: Envelope,
-    root: TrustRoot,
-    payload_type: str = PAYLOAD_TYPE,
-    *,
-    at: int | None = None,
-    one_form: bool = False,
-) -> Person:
+def signer(envelope: Envelope, root: TrustRoot, payload_type: str = PAYLOAD_TYPE, *, at: int | None = None) -> Person:
     """Return the person of `root` whose key signed `envelope`, with the roles of that key. Raises `SignatureError`.
 
     `at` is the index at which the shared log has the document (an entry's own; for anything else that of the first
     entry that names its envelope), None for one that was never logged. A grant that ended counts below its end only:
     dates say nothing, since whoever signs writes them.
 
-    The key id in the envelope is a hint by which the key is found; the signature decides. `one_form` is `dsse.check`'s.
+    The key id in the envelope is a hint by which the key is found; the signature decides.
     """
     key, owner = speaker(envelope.keyid, root, at)
-    dsse.check(envelope, key, payload_type, one_form=one_form)
+    dsse.check(envelope, key, payload_type)
     return owner
 
 
@@ -63,6 +58,27 @@ def _nobodys(keyid: str, root: TrustRoot, at: int | None) -> SignatureError:
     )
 
 
+def in_one_form(data: bytes, root: TrustRoot) -> Envelope | None:
+    """Read an envelope in the form that counts where envelopes are told apart by their bytes, None for any other.
+
+    That is what `Envelope.to_json` writes, with the signature in its one form: else anybody could make of what somebody
+    signed another one, under another digest. Raises `SchemaError`.
+    """
+    envelope = Envelope.from_one_form(data)
+    return envelope if envelope is not None and _signature(envelope, root) == envelope.signature else None
+
+
+def plain(data: bytes, root: TrustRoot) -> bytes:
+    """Return the one form of the envelope in `data`, which anybody can make of any other. Raises `SchemaError`."""
+    envelope = Envelope.from_json(data)
+    return replace(envelope, signature=_signature(envelope, root)).to_json()
+
+
+def _signature(envelope: Envelope, root: TrustRoot) -> bytes:
+    key = root.known(envelope.keyid)
+    return envelope.signature if key is None else keys.one_form(key, envelope.signature)
+
+
 def require_role(person: Person, *roles: str) -> None:
     """Raise `SignatureError` unless `person` has one of `roles`."""
     if not set(roles) & set(person.roles):
@@ -81,11 +97,9 @@ def opened(data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
     return believed(Envelope.from_json(data), data, root, at=at)
 
 
-def believed(
-    envelope: Envelope, data: bytes, root: TrustRoot, *, at: int | None = None, one_form: bool = False
-) -> Signed:
-    """Return the same for an `envelope` that was read out of `data` already. `one_form` is `dsse.check`'s."""
-    person = signer(envelope, root, at=at, one_form=one_form)
+def believed(envelope: Envelope, data: bytes, root: TrustRoot, *, at: int | None = None) -> Signed:
+    """Return the same for an `envelope` that was read out of `data` already."""
+    person = signer(envelope, root, at=at)
     return Signed(Statement.from_json(envelope.payload), person, envelope.keyid, strict.sha256(data))
 
 

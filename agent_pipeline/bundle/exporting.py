@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from agent_pipeline.attestation import statements
 from agent_pipeline.audit import seen_records
 from agent_pipeline.bundle import logs
 from agent_pipeline.documents import bundle, strict
 from agent_pipeline.documents.bundle import BundleManifest
-from agent_pipeline.documents.envelope import plain
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import GitError, SchemaError
 from agent_pipeline.repository import portable, records
@@ -72,7 +73,8 @@ def _check_whole(desk: Desk, record: Record, entries: tuple[LogEntry, ...]) -> N
         )
     if gone and seen is not None:
         desk.tell(f"note: the record of {record.id} was on {desk.remote} and is gone: this is what this clone has seen")
-    held = frozenset(digest for data in record.each_envelope("", strict.MAX_BYTES) for digest in _digests(data))
+    envelopes, root = record.each_envelope("", strict.MAX_BYTES), desk.landed.root
+    held = frozenset(digest for data in envelopes for digest in _digests(data, root))
     for entry in entries:
         missing = [digest[:16] for digest in entry.envelopes if digest not in held]
         if missing:
@@ -83,11 +85,11 @@ def _check_whole(desk: Desk, record: Record, entries: tuple[LogEntry, ...]) -> N
             )
 
 
-def _digests(data: bytes) -> Iterator[str]:
+def _digests(data: bytes, root: TrustRoot) -> Iterator[str]:
     """Yield what the log may name an envelope by: its bytes, or its one form, in which CI notes rejections."""
     yield strict.sha256(data)
     with contextlib.suppress(SchemaError):
-        yield strict.sha256(plain(data))
+        yield strict.sha256(statements.plain(data, root))
 
 
 def _merge(desk: Desk, dossier: Dossier) -> str:

@@ -257,10 +257,8 @@ def _merged(desk: Desk, request: str, name: str) -> tuple[dict[str, Any], int]:
         return row | {"reason": _why(error)}, COULD_NOT_TELL
     if merged is None:
         missing = "; ".join(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
-        return row | {
-            "reason": missing,
-            "waiting": not went_wrong(decision),
-        }, NO if decision.verdict == FAILED else COULD_NOT_TELL
+        waiting = not went_wrong(decision, newest=True)
+        return row | {"reason": missing, "waiting": waiting}, NO if decision.verdict == FAILED else COULD_NOT_TELL
     done = {"merged": True, "target": merged.target, "old": merged.old, "new": merged.new, "reason": "all proofs hold"}
     return row | done, YES
 

@@ -81,12 +81,14 @@ def close(out: Output, name: str, *, push: bool) -> None:
 
 
 def _closing(desk: Desk, request: str, requester: str) -> hands.Hand:
-    """Return the hand of who asked, or of a merger. Raises `RejectedError` when this person is neither."""
-    for role in ("requester", "merger"):
-        hand = hands.find(desk.config, desk.clone, desk.landed.root, role)
-        if hand is not None and (role == "merger" or hand.person == requester):
-            return hand
-    raise RejectedError(
-        f"{request} was asked for by {requester}, and none of your keys is {requester}'s or has the role merger",
-        hint=f"ask {requester} or a merger to close it",
-    )
+    """Return the hand of who asked, else of a merger. Raises `RejectedError` when this person is neither."""
+    config, clone, root = desk.config, desk.clone, desk.landed.root
+    found = hands.find(config, clone, root, "requester", person=requester) or hands.find(config, clone, root, "merger")
+    if found is not None:
+        return found
+    hint = f"ask {requester} or a merger to close it"
+    try:
+        own = hands.need(config, clone, root, "requester")
+    except RejectedError as error:
+        raise RejectedError(f"{request} was asked for by {requester}: {error.message}", hint=hint) from error
+    raise RejectedError(f"{request} was asked for by {requester}, not by {own.person}", hint=hint)

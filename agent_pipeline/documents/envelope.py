@@ -95,15 +95,6 @@ def _envelope(value: Any) -> Envelope:  # noqa: ANN401 - any JSON value
     )
 
 
-def plain(data: bytes) -> bytes:
-    """Return the one form of the envelope in `data`. Raises `SchemaError`.
-
-    Members that nobody knows, white space and order are not signed: anybody can write an envelope in endless ways.
-    What counts envelopes by their bytes must ask for this form.
-    """
-    return Envelope.from_json(data).to_json()
-
-
 def _decode(text: str, what: str) -> bytes:
     try:
         data = binascii.a2b_base64(text)

@@ -18,7 +18,6 @@ from agent_pipeline.audit import entries, high_water
 from agent_pipeline.audit.endings import Ending
 from agent_pipeline.documents import approval, strict
 from agent_pipeline.documents.approval import APPROVED, REJECTED, Approval
-from agent_pipeline.documents.envelope import plain
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, SchemaError
@@ -69,7 +68,7 @@ def _unlogged(record: Record, logged: tuple[LogEntry, ...], root: TrustRoot) -> 
     _, request = dossiers.read_request(record)
     if request.id != record.id:
         raise SchemaError(f"the record of {record.id} holds the request {request.id}")
-    closures = _each(record, f"{dossiers.CLOSURE}.")
+    closures = _each(record, f"{dossiers.CLOSURE}.", root)
     found = [
         Mark("closed", record.id, signed.envelope, f"closed by {signed.person.name}")
         for signed in holding_closures(closures, request, root)
@@ -86,17 +85,20 @@ def _unlogged(record: Record, logged: tuple[LogEntry, ...], root: TrustRoot) -> 
     return tuple({mark.envelope: mark for mark in found if mark.envelope not in known}.values())
 
 
-def _each(record: Record, prefix: str) -> Iterator[bytes]:
-    """Yield the envelopes below `prefix`, each in its one form: copies under other names or spellings are no others."""
+def _each(record: Record, prefix: str, root: TrustRoot) -> Iterator[bytes]:
+    """Yield the envelopes below `prefix`, each in its one form: copies under other names or spellings are no others.
+
+    Nor is the twin of a signature on P-256: under its own digest it would stand after what it is the twin of was ended.
+    """
     for data in record.each_envelope(prefix, _LARGEST):
         with contextlib.suppress(SchemaError):
-            yield plain(data)
+            yield statements.plain(data, root)
 
 
 def _decisions(record: Record, number: int, root: TrustRoot) -> list[Mark]:
     """Return the reviewers' rejections, and their approvals that take something back."""
     found = []
-    for data in _each(record, f"{number}/attestations/"):
+    for data in _each(record, f"{number}/attestations/", root):
         try:
             signed = statements.read(data, root, approval.PREDICATE_TYPE, "reviewer")
             said = Approval.from_statement(signed.statement)

@@ -62,7 +62,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     return (
         document
         | _asserted(dossier, vouched.replay)
-        | _seen(vouched.replay, decision, merged=merged is not None)
+        | _seen(vouched.replay, decision, merged=merged is not None, newest=number == state.number)
         | {
             "proofs": list(vouched.proofs or decision.proofs),
             "persons": len(vouched.people),
@@ -128,7 +128,7 @@ def _asserted(dossier: Dossier, result: ReplayResult | None) -> dict[str, Any]:
     }
 
 
-def _seen(replay: ReplayResult | None, decision: Verification, *, merged: bool) -> dict[str, Any]:
+def _seen(replay: ReplayResult | None, decision: Verification, *, merged: bool, newest: bool) -> dict[str, Any]:
     """Return the checks: what CI replayed and signed, and of the verification done just now what did not pass.
 
     Each says who saw it; only CI's are signed. What stands in the record's reports is not looked at: nobody signed
@@ -136,7 +136,7 @@ def _seen(replay: ReplayResult | None, decision: Verification, *, merged: bool) 
     """
     checks = seen(replay.checks, CI) if replay is not None else []
     if not merged:  # what is merged is consumed: the verifier would refuse to land it again
-        checks += seen(went_wrong(decision), HERE)
+        checks += seen(went_wrong(decision, newest=newest), HERE)
     return {"checks": checks, "seen_by": CI if replay is not None else None}
 
 
@@ -158,14 +158,15 @@ def merged_as(desk: Desk, dossier: Dossier) -> str | None:
     return None
 
 
-def went_wrong(decision: Verification) -> list[Check]:
+def went_wrong(decision: Verification, *, newest: bool) -> list[Check]:
     """Return what did not pass and waits for nobody.
 
-    Once CI has admitted a proposal its commit is on the staged branch: one that is not there was moved or taken away.
+    Once CI has admitted a proposal its commit is on the staged branch, while it is the `newest` of its request: one
+    that is not there was moved or taken away.
     """
     bad = [one for one in decision.checks if one.outcome in (FAILED, UNKNOWN)]
     admitted = not any(one.name.endswith("admitted") for one in bad)
-    waiting = tuple(word for word in WAITING if not (admitted and word == "staged"))
+    waiting = tuple(word for word in WAITING if not (newest and admitted and word == "staged"))
     return [one for one in bad if not one.name.endswith(waiting)]
 
 

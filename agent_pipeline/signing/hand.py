@@ -73,8 +73,8 @@ def signers(config: Config, unusable: list[Unusable]) -> Iterator[Signer]:
         yield signer
 
 
-def find(config: Config, clone: Clone, root: TrustRoot, role: str) -> Hand | None:
-    """Return this person's hand in `role`, or None when no key here has it.
+def find(config: Config, clone: Clone, root: TrustRoot, role: str, *, person: str | None = None) -> Hand | None:
+    """Return this person's hand in `role`, or None when no key here has it; with `person`, no key of that one.
 
     Raises `UsageError` without keys, and what is wrong with the first one where none of them can be used.
     """
@@ -82,10 +82,10 @@ def find(config: Config, clone: Clone, root: TrustRoot, role: str) -> Hand | Non
     none = True
     for signer in signers(config, unusable):
         none = False
-        person = root.owner(signer.public().keyid)
-        if person is not None and role in person.roles:
-            name, email = _author(clone, person.name)
-            return Hand(signer, person.name, person.roles, name, email)
+        owner = root.owner(signer.public().keyid)
+        if owner is not None and role in owner.roles and person in (None, owner.name):
+            name, email = _author(clone, owner.name)
+            return Hand(signer, owner.name, owner.roles, name, email)
     if none:
         raise nothing(config, unusable)
     return None

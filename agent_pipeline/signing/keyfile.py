@@ -69,7 +69,8 @@ def load(data: bytes, name: str, passphrase: Callable[[], bytes]) -> PrivateKey:
     loader = load_ssh_private_key if data.lstrip().startswith(_OPENSSH) else load_pem_private_key
     try:
         private = loader(data, secret)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:  # the last for scrypt's parameters
+    except (ValueError, TypeError, UnsupportedAlgorithm, NotImplementedError, InternalError) as error:
+        # The last two are for a point in another form, and for scrypt's parameters.
         if secret is not None:
             raise UsageError(f"{name} does not open with this passphrase", hint="try again") from error
         raise UsageError(f"{name} is no readable private key", hint=protection.WHOLE) from error

@@ -10,7 +10,6 @@ from agent_pipeline.attestation import statements
 from agent_pipeline.attestation.statements import Signed
 from agent_pipeline.documents import approval, replay_result, summary
 from agent_pipeline.documents.approval import Approval
-from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.root import Person
 from agent_pipeline.documents.summary import Summary
@@ -146,10 +145,10 @@ def read(case: Case, landing: LandingInputs) -> Evidence:
 
 def _opened(case: Case, data: bytes) -> Signed | None:
     """Return what somebody signed, None when it is not in the one form. Raises `RejectedError`."""
-    envelope = Envelope.from_one_form(data)
+    envelope = statements.in_one_form(data, case.inputs.root)
     if envelope is None:
         return None
-    return statements.believed(envelope, data, case.inputs.root, at=case.logged(data), one_form=True)
+    return statements.believed(envelope, data, case.inputs.root, at=case.logged(data))
 
 
 def _held(signed: Signed) -> Held | None:

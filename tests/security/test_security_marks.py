@@ -172,7 +172,8 @@ def test_a_merger_may_close_what_another_asked_for_and_a_reviewer_may_not(at: At
     team = at("approved")
     done = team.rosa.run("close", team.id)
     assert done.code == 1
-    assert "none of your keys is alice's or has the role merger" in done.err
+    assert "was asked for by alice: none of your keys has the role `requester`" in done.err
+    assert "ask alice or a merger to close it" in done.err
     assert team.ci.yes("close", team.id)["state"] == "closed"
     assert team.shown().document["state"] == "closed"
     assert team.ci_merge(team.id)[0] == 1

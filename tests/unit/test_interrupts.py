@@ -1,6 +1,6 @@
-"""Interrupts at every step: none is lost, none cuts in two what must stay whole, and nothing stays changed.
+"""Interrupts at every step: none is lost, none cuts in two what must stay whole, and later ones are heard as before.
 
-Each program runs in a process of its own. `AT` gives a signal before the chosen instruction of ours: what chance would
+Each program runs in a process of its own. `at` gives a signal before the chosen instruction of ours: what chance would
 hit once in a thousand times is hit each time.
 """
 
@@ -135,6 +135,74 @@ def hold():
         print("whole")
 with interrupts.heard(): print(caught(hold))
 """) == "whole\n1\n"  # fmt: skip
+
+
+def test_two_that_fall_into_one_destructor_are_one_that_comes_again() -> None:
+    """The second one comes, at each step, while the first is kept for later."""
+    assert told("""
+def fall():
+    class Thing:
+        def __del__(self): signal.raise_signal(signal.SIGHUP)
+    Thing()
+with interrupts.heard():
+    step, given = 0, True
+    while given:
+        step, given = step + 1, False
+        def once():
+            global given
+            given = at(step, signal.SIGTERM, fall, ("interrupts.py",))
+        assert caught(once) == 1, step
+        if caught(lambda: None):  # the second one came after the first was given again
+            given = True
+print(step > 30)
+""") == "True\n"  # fmt: skip
+
+
+def test_one_that_comes_while_another_error_is_told_comes_again() -> None:
+    assert told("""
+class Thing:
+    def __del__(self): raise ValueError
+sys.unraisablehook = lambda told: signal.raise_signal(signal.SIGINT)
+with interrupts.heard(): print(caught(Thing))
+""") == "1\n"  # fmt: skip
+
+
+def test_our_own_clock_ends_nobody() -> None:
+    """One that falls into a destructor as the block ends, at each step."""
+    assert told("""
+class Thing:
+    def __del__(self): signal.raise_signal(signal.SIGINT)
+def hear():
+    with interrupts.heard(): pass
+for step in range(1, 200):
+    child = os.fork()
+    if not child:
+        left = [step]
+        def trace(frame, event, argument):
+            if frame.f_code.co_filename.endswith("interrupts.py"):
+                frame.f_trace_opcodes = True
+                left[0] -= event == "opcode"
+                if left[0] == 0: Thing()
+            return trace
+        sys.unraisablehook = lambda told: None
+        sys.settrace(trace)
+        with contextlib.suppress(KeyboardInterrupt): hear()
+        sys.settrace(None)
+        time.sleep(0.03)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == 0, (step, code)
+print("lived")
+""") == "lived\n"  # fmt: skip
+
+
+def test_where_the_alarm_is_ignored_one_in_a_destructor_comes_again() -> None:
+    script = DESTRUCTORS["an object's"]
+    assert told(f"""{script}
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+with interrupts.heard(): print(caught(fall))
+print(signal.getsignal(signal.SIGALRM) == signal.SIG_IGN)
+""") == "1\nTrue\n"  # fmt: skip
 
 
 def test_other_errors_in_destructors_are_told_as_ever() -> None:

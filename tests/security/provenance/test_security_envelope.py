@@ -8,14 +8,16 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from support.carried import Carried, carried
 from support.courts import failed, refused
-from support.logs import prove
+from support.logs import prove, standing
 from support.trust import NOW, POLICY, TEAM, Maker, private, public, root_of, seal, seal_root, sign
 
 from agent_pipeline.attestation import dsse, keys, sshsig, statements, trust
@@ -26,6 +28,9 @@ from agent_pipeline.documents.root import Person, TrustRoot, first_digest
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.documents.verification import PASSED
 from agent_pipeline.errors import SignatureError
+from agent_pipeline.repository.records import Record
+from agent_pipeline.review import marks
+from agent_pipeline.review.marks import Mark
 from agent_pipeline.verify import decide, verify
 from agent_pipeline.verify.inputs import Inputs
 
@@ -236,12 +241,15 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def twins(statement: Statement, keyid: str) -> tuple[bytes, bytes]:
-    """A statement signed with the key on P-256, and the other signature that everybody can make of that one."""
+    """A statement signed with the key on P-256, and the other signature that everybody can make of that one.
+
+    The first is the one that counts where bytes are named.
+    """
     payload = statement.to_json()
-    signature = P256.sign(dsse.pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256()))
-    r, s = decode_dss_signature(signature)
-    other = encode_dss_signature(r, ORDER - s)
-    return tuple(Envelope(PAYLOAD_TYPE, payload, keyid, one).to_json() for one in (signature, other))  # type: ignore[return-value]
+    r, s = decode_dss_signature(P256.sign(dsse.pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256())))
+    signatures = [encode_dss_signature(r, number) for number in sorted((s, ORDER - s))]
+    one, other = (Envelope(PAYLOAD_TYPE, payload, keyid, signature).to_json() for signature in signatures)
+    return one, other
 
 
 def with_p256(root: TrustRoot, name: str) -> TrustRoot:
@@ -270,8 +278,35 @@ def test_019_the_twin_of_a_signature_on_p256() -> None:
     )
     landing = two.landing()
     approval = Statement.from_json(Envelope.from_json(two.approval("rita")).payload)
-    counted = (*landing.attestations[:3], *twins(approval, key.keyid))
-    refused(decide(replace(landing, attestations=counted)), "38 reviews", "1 of 2")
+    low, high = twins(approval, key.keyid)
+    for given, word in (((low, high), "1 of 2"), ((low,), "1 of 2"), ((high,), "0 of 2")):
+        counted = (*landing.attestations[:3], *given)
+        refused(decide(replace(landing, attestations=counted)), "38 reviews", word)
+
+
+def test_019_the_twin_of_a_rejection_that_was_ended_is_no_other_one(tmp_path: Path) -> None:
+    """Whoever may push adds it: CI would log that the reviewer rejected it once more."""
+    key = keys.key_from_public(P256.public_key())
+    made = carried(tmp_path / "r", "staged", root=with_p256(root_of(TEAM, bots=("robot",)), "rita"))
+    maker = made.maker
+    no, twin = twins(Statement.from_json(Envelope.from_json(maker.approval("rita", "rejected")).payload), key.keyid)
+    made.attest(("approval", twin))  # instead of hers: it is noted as hers all the same
+    (mark,) = unlogged(made)
+    assert (mark.event, mark.envelope) == ("rejected", strict.sha256(no))
+    made.append("rejected", [no], reviewer="rita")
+    yes = maker.approval("rita", takes_back=(strict.sha256(no),))
+    made.attest(("approval", no), ("approval", yes))
+    assert [mark.event for mark in unlogged(made)] == ["approved"]
+    made.append("approved", [yes, no], reviewer="rita")
+    for spelled in (twin, twin + b"\n", no + b"\n"):
+        made.attest(("approval", spelled))
+        assert unlogged(made) == ()
+
+
+def unlogged(made: Carried) -> tuple[Mark, ...]:
+    """What CI would put into the log."""
+    record = Record(made.id, made.tip, made.clone)
+    return marks.unlogged(record, standing(made.log, made.maker.root), made.maker.root)
 
 
 def resigned(change: Callable[[dict[str, Any]], object]) -> Inputs:

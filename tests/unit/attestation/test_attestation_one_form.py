@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from support.interop import private_p256
 from support.trust import Maker, public, root_of
 from support.trust import ended as ended_grants
 
-from agent_pipeline.attestation import dsse, keys, log_entries
+from agent_pipeline.attestation import dsse, keys, log_entries, statements
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.root import Key, TrustRoot
@@ -79,8 +80,14 @@ def test_of_the_two_forms_of_a_signature_on_p256_one_counts_in_the_log(*, ended:
         for form in both_forms(dsse.pae(PAYLOAD_TYPE, payload))
     )
     assert log_entries.read(one, root).person == "robot"
-    with pytest.raises(SignatureError, match="only the other one counts"):
+    with pytest.raises(SchemaError, match="one form"):
         log_entries.read(twin, root)
+    assert statements.plain(twin, root) == statements.plain(twin + b"\n", root) == one
+    assert statements.in_one_form(twin, root) is None
+    assert statements.in_one_form(one, root) is not None
+    for key in (replace(Envelope.from_json(twin), keyid="0" * 64).to_json(), b"{}", b""):  # nobody's, and none
+        with contextlib.suppress(SchemaError):
+            assert statements.plain(key, root) == key
 
 
 @given(st.binary(max_size=64))

@@ -73,7 +73,7 @@ def test_p256_in_openssh_and_in_pkcs8(tmp_path: Path) -> None:
     for name, encoding in (("one", PrivateFormat.OpenSSH), ("two", PrivateFormat.PKCS8)):
         signer = Signer(str(written(tmp_path / name, key, encoding)))
         assert signer.public().scheme == keys.P256
-        assert dsse.check(signer.statement(STATEMENT), signer.public(), PAYLOAD_TYPE, one_form=True)
+        assert dsse.check(signer.statement(STATEMENT), signer.public(), PAYLOAD_TYPE)
         for signature in signer.sign([SshJob(b"%d" % number) for number in range(20)]):
             assert keys.one_form(signer.public(), signature) == signature
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import os
 import subprocess
@@ -198,6 +199,17 @@ def test_one_changed_byte_of_an_encrypted_key_does_not_open() -> None:
         changed[at] ^= 1
         with pytest.raises(AgentPipelineError):
             loaded(armoured(bytes(changed)))
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"scrypt"}))
+def test_one_changed_bit_anywhere_is_another_key_or_our_own_error(name: str) -> None:
+    original = FILES[name]()
+    for at in range(len(original)):
+        for bit in range(6):  # of base64: the others are no armour any more
+            changed = bytearray(original)
+            changed[at] ^= 1 << bit
+            with contextlib.suppress(AgentPipelineError):
+                assert isinstance(loaded(bytes(changed)), Ed25519PrivateKey | ec.EllipticCurvePrivateKey)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

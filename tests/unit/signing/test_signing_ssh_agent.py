@@ -43,7 +43,9 @@ def test_the_agent_signs_statements_and_commits(agent: SshAgent, name: str) -> N
     signer = named(name)
     key = signer.public()
     for _ in range(10):
-        assert dsse.check(signer.statement(STATEMENT), key, PAYLOAD_TYPE, one_form=True) == STATEMENT.to_json()
+        signed = signer.statement(STATEMENT)
+        assert dsse.check(signed, key, PAYLOAD_TYPE) == STATEMENT.to_json()
+        assert keys.one_form(key, signed.signature) == signed.signature
     sshsig.verify(b"tree x\n", signer.commit(b"tree x\n"), key)
 
 
