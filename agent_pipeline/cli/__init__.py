@@ -19,7 +19,7 @@ def main() -> None:
     Until a command begins and after it has ended there is nothing to clean up: Ctrl-C then just ends the process.
     """
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: TID251 - before anything else is imported
     _open_streams()
     from agent_pipeline.signing.handover import take_secrets  # noqa: PLC0415 - only now, for the line above
 
