@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from agent_pipeline.attestation import dsse, statements
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
-from agent_pipeline.errors import SchemaError, SignatureError
+from agent_pipeline.errors import RejectedError, SchemaError, SignatureError
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository.dossier import REQUEST_FILE
 from agent_pipeline.repository.records import Record
@@ -28,6 +31,16 @@ def check(record: Record, root: TrustRoot, at: int | None) -> None:
     name = _signer(envelope, root, at)
     if name != request.requester:
         raise SignatureError(f"its request names {request.requester} and is signed by {name}")
+
+
+def doubt(record: Record, root: TrustRoot, about: Iterable[LogEntry]) -> str | None:
+    """Return why nobody asked for what the record says, None when who it names did. `about` is the log about it."""
+    try:
+        digest = strict.sha256(dossiers.read_request(_bounded(record))[0])
+        check(record, root, next((entry.index for entry in about if digest in entry.envelopes), None))
+    except RejectedError as error:
+        return error.message
+    return None
 
 
 def _bounded(record: Record) -> Record:

@@ -21,13 +21,15 @@ def _wrapped(text: str, width: int = 100) -> list[str]:
 def one_line(row: dict[str, Any]) -> str:
     """Return one request as a line of a list."""
     text = " ".join(str(row["text"]).split())
-    return f"{row['id']}  {row['state']:<9} {row['kind']:<8} {text[:80]}"
+    doubt = f"nobody asked for this ({row['doubt']}): " if row["doubt"] else ""
+    return f"{row['id']}  {row['state']:<9} {row['kind']:<8} {doubt}{text[:80]}"
 
 
 def life(document: dict[str, Any]) -> str:
     """Return what `show` prints: what was asked, what changed, who vouches for what, what comes next."""
     lines = [f"{document['proposal'] or document['id']}  {document['state']}", ""]
     lines += [f"asked     {document['kind']} by {document['requester']}, {document['created']}"]
+    lines += [f"          nobody asked for this: {document['doubt']}"] if document.get("doubt") else []
     lines += [f"          {line}" for line in _wrapped(document["text"])[:12]]
     if document["paths"]:
         files = counted(len(document["paths"]), "file")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from agent_pipeline import clock
-from agent_pipeline.audit import cord, high_water
+from agent_pipeline.audit import asked, cord, high_water
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.life import life, one_line
 from agent_pipeline.cli.options import command
@@ -39,10 +39,11 @@ def list_(out: Output, *, waiting: bool, push: bool) -> None:
         try:
             state = state_of(record, entries, desk.landed.root)
         except AgentPipelineError as error:
-            rows.append({"id": record.id, "state": "unreadable", "kind": "", "text": error.message, "created": ""})
+            unreadable = {"kind": "", "text": error.message, "created": "", "doubt": None}
+            rows.append({"id": record.id, "state": "unreadable", **unreadable})
             continue
         if not waiting or state.word in ("proposed", "staged", "trial"):
-            rows.append(_row(record.id, state))
+            rows.append(_row(record.id, state) | {"doubt": asked.doubt(record, desk.landed.root, entries)})
     rows.sort(key=lambda row: (row["created"], row["id"]))
     stopped = cord.pulled(log, desk.landed.root)
     word = None if stopped is None else cord.said(stopped)
@@ -53,9 +54,9 @@ def list_(out: Output, *, waiting: bool, push: bool) -> None:
 
 
 def _row(request: str, state: State) -> dict[str, Any]:
-    asked = state.request
+    said = state.request
     number = {} if state.number is None else {"proposal": f"{request}.{state.number}"}
-    words = {"kind": asked.kind, "text": asked.text, "requester": asked.requester, "created": asked.created}
+    words = {"kind": said.kind, "text": said.text, "requester": said.requester, "created": said.created}
     return {"id": request, "state": state.word, **number, **words}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent_pipeline import clock
 from agent_pipeline.attestation.log_entries import stopped_by
-from agent_pipeline.audit import cord, high_water
+from agent_pipeline.audit import asked, cord, high_water
 from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, UNKNOWN, Check, Verification
@@ -42,7 +42,10 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     entries = logged.entries
     state = state_of(record, entries, desk.landed.root)
     stopped = stopped_by(logged.signed)
-    document = _asked(record, state) | {"stopped": cord.said(stopped) if stopped is not None else None}
+    document = _asked(record, state) | {
+        "stopped": cord.said(stopped) if stopped is not None else None,
+        "doubt": asked.doubt(record, desk.landed.root, entries),
+    }
     number = number or state.number
     if number is None and state.word in WITHOUT_PROPOSAL:
         number = dossiers.without_manifest(record)
@@ -76,24 +79,24 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
 
 
 def _asked(record: Record, state: State) -> dict[str, Any]:
-    asked = state.request
+    said = state.request
     return {
         "id": record.id,
         "proposal": None if state.number is None else f"{record.id}.{state.number}",
         "state": state.word,
         "detail": state.detail,
-        "kind": asked.kind,
-        "text": asked.text,
-        "requester": asked.requester,
-        "created": asked.created,
-        "trial": asked.trial,
-        "target": asked.target,
-        "base": asked.base,
+        "kind": said.kind,
+        "text": said.text,
+        "requester": said.requester,
+        "created": said.created,
+        "trial": said.trial,
+        "target": said.target,
+        "base": said.base,
         "tree": None,
         "paths": [],
-        "engine": asked.engine.name,
-        "model": asked.engine.model,
-        "command": list(asked.engine.command) if asked.engine.command is not None else None,
+        "engine": said.engine.name,
+        "model": said.engine.model,
+        "command": list(said.engine.command) if said.engine.command is not None else None,
         "summary": "",
         "usage": None,
         "timings": {},

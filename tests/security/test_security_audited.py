@@ -131,6 +131,21 @@ def test_records_that_nobody_asked_for_are_named_with_who_committed_them(at: At)
         assert word in told[ref]["what"], told[ref]
         assert "delete the ref" in told[ref]["todo"]
         assert "d" * 16 in ref or "@" in told[ref]["committer"]
+    listed = {row["id"]: row for row in fresh(team, team.rosa).yes("list")["requests"]}
+    doubts = {elsewhere: "another repository", bob: "signed by alice", team.id: "signature"}
+    for request, word in (doubts | {"a" * 16: f"holds the request {team.id}"}).items():
+        assert word in listed[request]["doubt"], listed[request]
+    for request, word in doubts.items():
+        assert word in team.rosa.yes("show", request)["doubt"]
+        assert "nobody asked for this" in team.rosa.run("show", request).out
+
+
+def test_nobody_doubts_what_was_asked_for(at: At) -> None:
+    for stage in ("proposed", "merged"):
+        team = at(stage)
+        assert [row["doubt"] for row in team.rosa.yes("list")["requests"]] == [None]
+        assert team.shown().document["doubt"] is None
+        assert "nobody asked" not in team.rosa.run("list").out + team.rosa.run("show", team.id).out
 
 
 def test_what_ci_has_rejected_and_what_is_deleted_again_is_found_no_more(at: At) -> None:
