@@ -18,11 +18,11 @@ from support.courts import failed
 from support.logs import prove, standing
 from support.trust import NOW, REPOSITORY, Maker, public, root_of, seal, sign
 
-from agent_pipeline.attestation import keys, statements, trust
+from agent_pipeline.attestation import keys, log_entries, statements, trust
 from agent_pipeline.documents import moments, strict
 from agent_pipeline.documents.approval import Approval
 from agent_pipeline.documents.closure import Closure
-from agent_pipeline.documents.envelope import Envelope, plain
+from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.offer import VERSION, Offer
 from agent_pipeline.documents.proposal import Proposal
@@ -274,13 +274,16 @@ def test_an_unknown_member_of_an_envelope_changes_nothing_and_a_further_signatur
                 Envelope.from_json(larger)
             continue
         assert Envelope.from_json(larger) == Envelope.from_json(data), where
-        assert plain(larger) == data
+        assert statements.plain(larger, MAKER.root) == data
         assert decide(replace(LANDING, attestations=(*LANDING.attestations, larger))) == decision
         assert decide(replace(LANDING, attestations=(larger, *LANDING.attestations))) == decision
         if name == "provenance":
             assert verify(replace(GOOD, provenance_envelope=larger)) == verification
         elif name == "request":  # its one form is what the provenance names
             assert set(failed(verify(replace(GOOD, request_envelope=larger)))) == {"request"}
+        elif name == "log entry":  # the newest one's digest is named by nobody yet
+            with pytest.raises(SchemaError, match="one form"):
+                log_entries.read(larger, MAKER.root)
         else:  # counted by its digest, which the log names: another form is not there
             kept = tuple(larger if one == data else one for one in LANDING.attestations)
-            assert name == "log entry" or decide(replace(LANDING, attestations=kept)).verdict != PASSED
+            assert decide(replace(LANDING, attestations=kept)).verdict != PASSED
