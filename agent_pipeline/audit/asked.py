@@ -8,6 +8,7 @@ from agent_pipeline.attestation import dsse, statements
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.request import Request
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
 from agent_pipeline.errors import RejectedError, SchemaError, SignatureError
@@ -22,7 +23,22 @@ def check(record: Record, root: TrustRoot, at: int | None) -> None:
     `at` is the index of the log's first entry that names the request's envelope, None when none does. Somebody who left
     in good order had made his requests before: the log need not know of them.
     """
-    data, request = dossiers.read_request(_bounded(record))
+    _check(record, *dossiers.read_request(_bounded(record)), root, at)
+
+
+def doubt(record: Record, root: TrustRoot, about: Iterable[LogEntry]) -> str | None:
+    """Return why nobody asked for what the record says, None when who it names did. `about` is the log about it."""
+    try:
+        data, request = dossiers.read_request(_bounded(record))
+        digest = strict.sha256(data)
+        at = next((entry.index for entry in about if digest in entry.envelopes), None)
+        _check(record, data, request, root, at)
+    except RejectedError as error:
+        return error.message
+    return None
+
+
+def _check(record: Record, data: bytes, request: Request, root: TrustRoot, at: int | None) -> None:
     if request.id != record.id:
         raise SchemaError(f"it holds the request {request.id}")
     if request.repository != root.repository:
@@ -31,16 +47,6 @@ def check(record: Record, root: TrustRoot, at: int | None) -> None:
     name = _signer(envelope, root, at)
     if name != request.requester:
         raise SignatureError(f"its request names {request.requester} and is signed by {name}")
-
-
-def doubt(record: Record, root: TrustRoot, about: Iterable[LogEntry]) -> str | None:
-    """Return why nobody asked for what the record says, None when who it names did. `about` is the log about it."""
-    try:
-        digest = strict.sha256(dossiers.read_request(_bounded(record))[0])
-        check(record, root, next((entry.index for entry in about if digest in entry.envelopes), None))
-    except RejectedError as error:
-        return error.message
-    return None
 
 
 def _bounded(record: Record) -> Record:

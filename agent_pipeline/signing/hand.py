@@ -74,7 +74,7 @@ def signers(config: Config, unusable: list[Unusable]) -> Iterator[Signer]:
 
 
 def find(config: Config, clone: Clone, root: TrustRoot, role: str, *, person: str | None = None) -> Hand | None:
-    """Return this person's hand in `role`, or None when no key here has it; with `person`, no key of that one.
+    """Return this person's hand in `role`, or None when no key here has it; with `person`, by a key of that one alone.
 
     Raises `UsageError` without keys, and what is wrong with the first one where none of them can be used.
     """

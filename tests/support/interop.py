@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from support.trust import BASE, NOW, REPOSITORY, TEAM, Maker, private, public, root_of
 
 from agent_pipeline.attestation import dsse, keys
@@ -16,12 +17,29 @@ from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.offer import Offer
 from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
-from agent_pipeline.documents.root import Key
+from agent_pipeline.documents.root import Key, TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
 from agent_pipeline.documents.summary import MERGER_ID, Summary
 
 ED25519, P256 = "ed25519", "p256"
 SCHEMES = (ED25519, P256)
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def both_forms(signature: bytes) -> tuple[bytes, bytes]:
+    """A signature on P-256 with the smaller s, which is its one form, and its twin, which anybody can make of it."""
+    r, s = decode_dss_signature(signature)
+    low, high = sorted((s, P256_ORDER - s))
+    return encode_dss_signature(r, low), encode_dss_signature(r, high)
+
+
+def with_key(root: TrustRoot, name: str, key: Key) -> TrustRoot:
+    """The trust root in which `name` has `key`, and no other."""
+    people = tuple(replace(one, keys=(key.keyid,)) if one.name == name else one for one in root.people)
+    others = [one for one in root.keys if one.owner != name]
+    return replace(
+        root, keys=tuple(sorted((*others, replace(key, owner=name)), key=lambda one: one.keyid)), people=people
+    )
 
 
 def private_p256(name: str) -> ec.EllipticCurvePrivateKey:

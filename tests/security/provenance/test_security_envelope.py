@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from support.carried import Carried, carried
 from support.courts import failed, refused
+from support.interop import both_forms
 from support.logs import prove, standing
 from support.trust import NOW, POLICY, TEAM, Maker, private, public, root_of, seal, seal_root, sign
 
@@ -237,7 +237,6 @@ def test_018_what_was_read_is_what_was_verified() -> None:
 
 
 P256 = ec.derive_private_key(7, ec.SECP256R1())
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def twins(statement: Statement, keyid: str) -> tuple[bytes, bytes]:
@@ -246,8 +245,7 @@ def twins(statement: Statement, keyid: str) -> tuple[bytes, bytes]:
     The first is the one that counts where bytes are named.
     """
     payload = statement.to_json()
-    r, s = decode_dss_signature(P256.sign(dsse.pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256())))
-    signatures = [encode_dss_signature(r, number) for number in sorted((s, ORDER - s))]
+    signatures = both_forms(P256.sign(dsse.pae(PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256())))
     one, other = (Envelope(PAYLOAD_TYPE, payload, keyid, signature).to_json() for signature in signatures)
     return one, other
 

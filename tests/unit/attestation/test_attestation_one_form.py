@@ -9,41 +9,31 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
-from support.interop import private_p256
+from support.interop import both_forms, private_p256, with_key
 from support.trust import Maker, public, root_of
 from support.trust import ended as ended_grants
 
 from agent_pipeline.attestation import dsse, keys, log_entries, statements
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.log_proof import LogProof
-from agent_pipeline.documents.root import Key, TrustRoot
+from agent_pipeline.documents.root import Key
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
 from agent_pipeline.errors import RejectedError, SchemaError, SignatureError
 from agent_pipeline.verify.log import check_proof
 
 MAKER = Maker()
 LOG = [MAKER.entry([], "admitted")]
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ROBOT = private_p256("robot")
 ON_P256 = keys.key_from_public(ROBOT.public_key(), "robot")
+ROOT = with_key(root_of({"ada": ("root",), "robot": ("ci", "merger")}, bots=("robot",)), "robot", ON_P256)
 
 
-def p256_root() -> TrustRoot:
-    """The team's root, in which CI's key is one on P-256."""
-    root = root_of({"ada": ("root",), "robot": ("ci", "merger")}, bots=("robot",))
-    others = [key for key in root.keys if key.owner != "robot"]
-    people = tuple(replace(one, keys=(ON_P256.keyid,)) if one.name == "robot" else one for one in root.people)
-    return replace(root, keys=tuple(sorted((*others, ON_P256), key=lambda key: key.keyid)), people=people)
-
-
-def both_forms(message: bytes) -> tuple[bytes, bytes]:
-    """A signature whose s is the smaller one, and its twin."""
-    r, s = decode_dss_signature(ROBOT.sign(message, ec.ECDSA(hashes.SHA256())))
-    low, high = sorted((s, ORDER - s))
-    return encode_dss_signature(r, low), encode_dss_signature(r, high)
+def signed(message: bytes) -> tuple[bytes, bytes]:
+    """Both forms of CI's signature."""
+    return both_forms(ROBOT.sign(message, ec.ECDSA(hashes.SHA256())))
 
 
 SPELLINGS = {
@@ -70,14 +60,14 @@ def test_a_log_entry_that_is_written_in_another_way_is_none(how: str) -> None:
 
 @pytest.mark.parametrize("ended", [False, True], ids=["a key in force", "a key that ended"])
 def test_of_the_two_forms_of_a_signature_on_p256_one_counts_in_the_log(*, ended: bool) -> None:
-    root, payload = p256_root(), Envelope.from_json(LOG[0]).payload
+    root, payload = ROOT, Envelope.from_json(LOG[0]).payload
     if ended:
         without = replace(root, keys=tuple(key for key in root.keys if key != ON_P256))
         nobody = tuple(replace(one, keys=()) if one.name == "robot" else one for one in root.people)
         root = replace(without, people=nobody, former=ended_grants(root, 0, "robot"))
     one, twin = (
         Envelope(PAYLOAD_TYPE, payload, ON_P256.keyid, form).to_json()
-        for form in both_forms(dsse.pae(PAYLOAD_TYPE, payload))
+        for form in signed(dsse.pae(PAYLOAD_TYPE, payload))
     )
     assert log_entries.read(one, root).person == "robot"
     with pytest.raises(SchemaError, match="one form"):
@@ -92,7 +82,7 @@ def test_of_the_two_forms_of_a_signature_on_p256_one_counts_in_the_log(*, ended:
 
 @given(st.binary(max_size=64))
 def test_each_signature_has_one_form_that_holds(message: bytes) -> None:
-    low, high = both_forms(message)
+    low, high = signed(message)
     for form in (low, high):
         keys.check_signature(ON_P256, message, form, "it")
         assert keys.one_form(ON_P256, form) == low
