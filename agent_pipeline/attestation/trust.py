@@ -17,8 +17,8 @@ from typing import Final
 
 from agent_pipeline.attestation import dsse, keys
 from agent_pipeline.documents import moments
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.root import PAYLOAD_TYPE, TrustRoot, first_digest
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import SchemaError, SignatureError, UnavailableError, UsageError

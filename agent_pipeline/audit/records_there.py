@@ -9,7 +9,7 @@ from typing import Final
 from agent_pipeline.audit import asked, seen_records
 from agent_pipeline.audit.records_named import Named
 from agent_pipeline.audit.walking import Finding
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, RejectedError
 from agent_pipeline.repository import commits, growth, remotes
 from agent_pipeline.repository.landed import Desk

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from agent_pipeline.bundle.opening import Opened
 from agent_pipeline.config import Config
 from agent_pipeline.documents.anchor import Anchor
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.root import LOCAL, TrustRoot, first_digest
 from agent_pipeline.errors import SignatureError, UsageError
 from agent_pipeline.repository import trust_files

@@ -14,10 +14,10 @@ from agent_pipeline.attestation.trust import load_root
 from agent_pipeline.bundle import logs
 from agent_pipeline.bundle.opening import Opened
 from agent_pipeline.documents.anchor import Anchor
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.documents.log_entry import LogEntry
-from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.verification import Verification

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from agent_pipeline import interrupts
+from agent_pipeline.documents.characters import is_hidden, visible
 from agent_pipeline.errors import AgentPipelineError
 
 
 def printable(text: str) -> str:
-    """Return `text` with control, format and bidirectional characters made visible: no name repaints a terminal."""
-    return "".join(char if char in "\n\t" or not _hidden(char) else f"\\u{{{ord(char):x}}}" for char in text)
+    """Return `text` with what draws nothing or moves what others draw made visible: no name repaints a terminal."""
+    return "".join(char if char in "\n\t" or not is_hidden(char) else visible(char) for char in text)
 
 
 def in_one_line(text: str) -> str:
@@ -29,10 +29,6 @@ def abandon(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-
-
-def _hidden(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 def _below(text: str) -> str:

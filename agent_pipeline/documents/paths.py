@@ -14,27 +14,12 @@ import re
 import unicodedata
 from typing import Final
 
+from agent_pipeline.documents.characters import is_ignorable, visible
 from agent_pipeline.errors import PathError
 
 MAX_BYTES: Final = 4000  # Linux opens at most 4095, and a prefix such as `/workspace/` must still fit
 MAX_COMPONENT_BYTES: Final = 255
 MAX_DEPTH: Final = 100
-
-# Default_Ignorable_Code_Point of Unicode outside the categories that are refused anyway (Cf, Cc, Co, Cs, Cn).
-_INVISIBLE: Final = frozenset(
-    character
-    for first, last in (
-        (0x034F, 0x034F),
-        (0x115F, 0x1160),
-        (0x17B4, 0x17B5),
-        (0x180B, 0x180F),
-        (0x3164, 0x3164),
-        (0xFE00, 0xFE0F),
-        (0xFFA0, 0xFFA0),
-        (0xE0100, 0xE01EF),
-    )
-    for character in range(first, last + 1)
-)
 _CATEGORIES: Final = {
     "Cc": "a control character",
     "Cf": "an invisible or direction-changing character",
@@ -91,8 +76,8 @@ def collision_key(path: str) -> str:
     key = path
     while key != before:  # folding can bring up what normalising folds again; three rounds are the most seen
         before = key
-        visible = "".join(character for character in key if not _ignorable(character))
-        key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
+        drawn = "".join(character for character in key if not _ignorable(character))
+        key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", drawn).casefold())
     return key
 
 
@@ -106,22 +91,13 @@ def _is_git(key: str) -> bool:
     return key == ".git" or _GIT_SHORT_NAME.fullmatch(key) is not None
 
 
-def visible(text: str) -> str:
-    """Return `text` with everything that cannot be seen, or moves what is seen, written as an escape."""
-    return "".join(
-        character if character == " " or (character.isprintable() and ord(character) not in _INVISIBLE)
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )  # fmt: skip
-
-
 def has_surrogates(text: str) -> bool:
     """Return whether `text` stands for bytes that are no UTF-8, so that no JSON document can hold it."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _ignorable(character: str) -> bool:
-    return ord(character) in _INVISIBLE or unicodedata.category(character) == "Cf"
+    return is_ignorable(character) or unicodedata.category(character) == "Cf"
 
 
 def _component(name: str) -> str | None:
@@ -146,7 +122,7 @@ def _characters(name: str) -> str | None:
         kind = unicodedata.category(character)
         if kind in _CATEGORIES:
             return f"it holds {_CATEGORIES[kind]} (U+{ord(character):04X})"
-        if ord(character) in _INVISIBLE:
+        if is_ignorable(character):
             return f"it holds an invisible character (U+{ord(character):04X})"
         if character in _FORBIDDEN:
             return f"it holds `{character}`"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from agent_pipeline.documents import characters
+
 
 def visible(text: str, limit: int = 300) -> str:
-    """Return `text` in one line of at most `limit` characters, everything that does not print written as an escape.
+    """Return `text` in one line of at most `limit` characters, everything that cannot be seen written as an escape.
 
     That takes in control, format and bidirectional characters, lone surrogates and separators other than a space.
     """
-    shown = "".join(char if char.isprintable() else _escape(char) for char in " ".join(text[: 2 * limit].split()))
+    shown = characters.visible(" ".join(text[: 2 * limit].split()))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

@@ -15,6 +15,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from agent_pipeline.documents import paths
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.listing import EXECUTABLE, FILE, MAX_DEPTH, MODES, read_tree, refused
 
@@ -132,9 +133,9 @@ def _check_neighbours(source: pygit2.Tree | None, added: set[str], removed: set[
     for name in sorted(added):
         other = keys.setdefault(paths.collision_key(name), name)
         if other != name:
-            raise refused(prefix + name, f"on some file systems it is the same file as `{paths.visible(other)}`")
+            raise refused(prefix + name, f"on some file systems it is the same file as `{visible(other)}`")
     for item in source or ():
         name = item.name or ""
         clash = keys.get(paths.collision_key(name))
         if clash is not None and name not in removed:
-            raise refused(prefix + clash, f"on some file systems it is the same file as `{paths.visible(name)}`")
+            raise refused(prefix + clash, f"on some file systems it is the same file as `{visible(name)}`")

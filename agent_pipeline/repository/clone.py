@@ -12,7 +12,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode, FileStatus, ReferenceType
 
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, SchemaError, UsageError
 from agent_pipeline.repository.opening import open_repository
 

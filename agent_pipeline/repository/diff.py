@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent_pipeline import temporary
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, StorageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.git import attempt, borrowing, git

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, SchemaError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.listing import TREE, Entry, children

@@ -17,9 +17,9 @@ from agent_pipeline.attestation import commit_signer
 from agent_pipeline.attestation.trust import load_root
 from agent_pipeline.config import Config
 from agent_pipeline.documents.anchor import Anchor
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
 from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock
-from agent_pipeline.documents.paths import visible
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.root import TrustRoot

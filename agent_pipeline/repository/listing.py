@@ -9,7 +9,7 @@ from typing import Final
 import pygit2
 from pygit2.enums import FileMode
 
-from agent_pipeline.documents import paths
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, PathError
 from agent_pipeline.repository.clone import Clone
 
@@ -87,4 +87,4 @@ def entries(clone: Clone, tree: str, *, most: int = _MAX_WALK, deepest: int = MA
 
 def refused(path: str, reason: str) -> PathError:
     """Return the error for a path that cannot be part of a change."""
-    return PathError(f"`{paths.visible(path)}`: {reason}", hint="a proposal carries plain files with plain names only")
+    return PathError(f"`{visible(path)}`: {reason}", hint="a proposal carries plain files with plain names only")

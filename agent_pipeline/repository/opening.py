@@ -13,7 +13,7 @@ from typing import Final
 
 import pygit2
 
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import UsageError
 
 # Bytes of objects that libgit2 keeps, over all repositories; it counts what they hold, and takes four times that. With

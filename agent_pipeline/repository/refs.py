@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pygit2
 
 from agent_pipeline import interrupts
-from agent_pipeline.documents import paths
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, StaleError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.git import attempt, git
@@ -30,10 +30,10 @@ def check_name(ref: str) -> None:
     """
     components = ref.split("/")
     names = components[1:]
-    odd = any(name.startswith("-") or name == "HEAD" or paths.visible(name) != name for name in names)
+    odd = any(name.startswith("-") or name == "HEAD" or visible(name) != name for name in names)
     if components[0] != "refs" or len(components) < 3 or odd or not pygit2.reference_is_valid_name(ref):  # noqa: PLR2004
         raise UsageError(
-            f"`{paths.visible(ref)}` is no ref name that can be used",
+            f"`{visible(ref)}` is no ref name that can be used",
             hint="give the full name of an ordinary branch, such as refs/heads/main",
         )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent_pipeline import clock, interrupts
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, RejectedError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.refs import RefUpdate, check_name, stale, update

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from agent_pipeline import interrupts, process
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, StaleError, UsageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.git import git

@@ -12,7 +12,7 @@ from itertools import accumulate, takewhile
 from typing import Any, Final
 
 from agent_pipeline.documents import strict, transcript
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import SchemaError
 from agent_pipeline.workspace.copy import Workspace
 

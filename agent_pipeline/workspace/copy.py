@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from agent_pipeline import interrupts
-from agent_pipeline.documents.paths import visible
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import StorageError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trees import entries

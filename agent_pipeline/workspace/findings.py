@@ -9,6 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from agent_pipeline import clock
 from agent_pipeline.documents import paths
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import PathError, PolicyError
 from agent_pipeline.repository.clone import Clone
@@ -105,7 +106,7 @@ class Findings:
         if paths.is_git_directory(text):
             self.refuse(path, "it is a Git directory or points to one; it is not read")
         elif self.ignored.match(path, folder=folder):
-            self.left.add(paths.visible(_shown(path)) + ("/" if folder else ""))
+            self.left.add(visible(_shown(path)) + ("/" if folder else ""))
         elif (reason := paths.reason_against(text)) is not None:
             self.refuse(path, reason)
         else:
@@ -171,7 +172,7 @@ class Findings:
 
     def refuse(self, path: bytes, reason: str) -> None:
         """Note what no proposal can carry, for people."""
-        self.refusals.add((paths.visible(_shown(path)), reason))
+        self.refusals.add((visible(_shown(path)), reason))
 
     def absent(self, path: bytes, *, left_out: bool) -> None:
         """Refuse what was made in place of a path that the copy did not have."""
@@ -183,7 +184,7 @@ class Findings:
 
     def _too_large(self, path: bytes) -> None:
         raise PolicyError(
-            f"the changed files have more than {self.max_bytes} bytes (`{paths.visible(_shown(path))}`)",
+            f"the changed files have more than {self.max_bytes} bytes (`{visible(_shown(path))}`)",
             hint="build output belongs into the ignore patterns (`paths.ignore` in the policy, or .gitignore)",
         )
 

@@ -16,12 +16,13 @@ from agent_pipeline.attestation import keys, log_entries, sshsig, state_map, sta
 from agent_pipeline.documents import bundle, git_object, moments, strict, transcript
 from agent_pipeline.documents.anchor import Pins
 from agent_pipeline.documents.bundle import BundleManifest
+from agent_pipeline.documents.characters import visible
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.offer import VERSION, Offer
-from agent_pipeline.documents.paths import check, collision_key, visible
+from agent_pipeline.documents.paths import check, collision_key
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
