@@ -63,6 +63,7 @@ class Evidence:
     tests: tuple[HeldTest, ...]
     summaries: tuple[HeldSummary, ...]
     reviews: tuple[HeldApproval, ...]
+    rewritten: int = 0  # how many more lie there that are not in their one form, and so count nothing
 
     def replays(self) -> tuple[HeldTest, ...]:
         """Return CI's replays of this statement and tree, however they ended and whatever they were run under."""
@@ -128,10 +129,13 @@ def read(case: Case, landing: LandingInputs) -> Evidence:
     manifest = case.sha256(case.inputs.manifest)
     known = {case.inputs.provenance_envelope} if "provenance" in case.found else set()
     found: list[Held] = []
+    rewritten = 0
     for data in sorted(set(landing.attestations) - known):
         try:
             signed = _opened(case, data)
-            if signed is not None and signed.statement.sha256 == manifest and (held := _held(signed)) is not None:
+            if signed is None:
+                rewritten += 1
+            elif signed.statement.sha256 == manifest and (held := _held(signed)) is not None:
                 found.append(held)
         except RejectedError:
             continue
@@ -140,6 +144,7 @@ def read(case: Case, landing: LandingInputs) -> Evidence:
         tuple(held for held in found if isinstance(held, HeldTest)),
         tuple(held for held in found if isinstance(held, HeldSummary)),
         tuple(held for held in found if isinstance(held, HeldApproval)),
+        rewritten,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from agent_pipeline.attestation import commit_signer
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.verification import PASSED, Check, Verification, verdict
+from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.frozen import frozen
 from agent_pipeline.policy import rules
@@ -158,10 +159,12 @@ def reviewed(this: LandingCase) -> str:
     requester, who runs the runner, or a bot as reviewer; one person counted twice; an approval that was taken back.
     """
     needed, got = this.case.policy.landing.reviewers, sorted(this.approvals or ())
-    not_counted = "; ".join((this.not_counted or {}).values())
+    not_counted = list((this.not_counted or {}).values())
+    if others := this.beside.rewritten:
+        not_counted.append(f"{counted(others, 'envelope')} not in the one form that counts")
     require(
         len(got) >= needed,
-        f"{len(got)} of {needed} reviews" + (f" ({not_counted})" if not_counted else ""),
+        f"{len(got)} of {needed} reviews" + (f" ({'; '.join(not_counted)})" if not_counted else ""),
     )
     return f"approved by {', '.join(got)}" if got else "the policy asks for no review"
 
