@@ -38,6 +38,7 @@ from agent_pipeline.verify.log import check_proof
 
 MAKER: Final = Maker()
 GOOD: Final = MAKER.inputs()
+IN_FORCE: Final = policy.load(POLICY)
 LANDING: Final = MAKER.landing()
 ACCEPTED: Final = verify(GOOD)
 CLOSED: Final = Closure(1, GOOD.request, "ada", moments.write(NOW), "not needed any more")
@@ -242,8 +243,9 @@ def _paths(data: bytes) -> None:
 
 
 def _patterns(data: bytes) -> None:
-    patterns = tuple(line.decode("utf-8", "replace") for line in data.split(b"\n")[:20])
-    rules.check_changes(policy.load(POLICY), MAKER.changes, patterns)
+    path, *patterns = (line.decode("utf-8", "replace") for line in data.split(b"\n")[:20])
+    rules.check_changes(IN_FORCE, MAKER.changes, tuple(patterns))
+    rules.matches(tuple(patterns), path)
 
 
 def _small(data: bytes) -> None:
@@ -296,7 +298,12 @@ TARGETS: Final = (
         "ssh-signature", _ssh_signature, lambda: [MAKER.staged()[1].encode()], (b"-----BEGIN SSH SIGNATURE-----\n",)
     ),
     Target("path", _paths, lambda: [b"src/app.py", "a/\u00fc/\u202e".encode(), b".git", b"GIT~1"]),
-    Target("patterns", _patterns, lambda: [b"src/**\n!x", b"[a-z]*/**/b"], (b"**", b"[", b"]", b"\\", b"*a*a*a")),
+    Target(
+        "patterns",
+        _patterns,
+        lambda: [b"src/x\nsrc/**\n!x", b"a/b/b\n[a-z]*/**/b"],
+        (b"**", b"[", b"]", b"\\", b"*a*a*a"),
+    ),
     Target(
         "small",
         _small,

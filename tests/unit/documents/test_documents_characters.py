@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from agent_pipeline.documents.characters import is_hidden, visible
 
 # One of every range of Default_Ignorable_Code_Point, and its ends: https://www.unicode.org/reports/tr44/
-IGNORABLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180f\u200b\u202e\u2060\u206f\u3164\ufe00\ufe0f\ufeff\uffa0\U000e0001"
+IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180f"
+    "\u200b\u202e\u2060\u206f\u3164\ufe00\ufe0f\ufeff\uffa0\U000e0001\U000e0100\U000e01ef"
+)
 
 
 def test_visible_writes_escapes() -> None:
