@@ -39,13 +39,15 @@ class Placed:
 def land(desk: Desk, ballot: Ballot, hand: Hand, message: str, now: datetime) -> Placed:
     """Put a version that everybody needed has signed on the protected branch.
 
-    Raises `StaleError` when the branch or the log moved meanwhile: nothing was changed then.
+    Raises `StaleError` when the branch or the log moved meanwhile, and `RejectedError` for a version that no reader
+    would take, by form or size: nothing was changed then.
     """
     if not ballot.complete:
         raise RejectedError(f"version {ballot.root.version} of the trust root lacks signatures: {ballot.missing}")
     branch = landed.SETUP_BRANCH if desk.landed.trial else desk.landed.anchor.branch
     old = desk.landed.commit
     commit = commit_files(desk.clone, old, _files(ballot), message, hand, now)
+    landed.read_back(desk, commit)  # what nobody could read would lock everybody out, and nothing could mend it
     logged = _logged(desk, ballot, hand, now)
     update, gone = RefUpdate(branch, old, commit), root_draft.discard(desk.clone, desk.remote)
     updates = [update, *([logged[1]] if logged is not None else []), *([gone] if gone is not None else [])]

@@ -116,6 +116,14 @@ def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime | None)
     )
 
 
+def read_back(desk: Desk, commit: str) -> Landed:
+    """Return the rules of a commit that is to land, as everybody will read them once it has.
+
+    Raises `SchemaError`, `SignatureError`, `UsageError` for what nobody could read: more than any reader takes, too.
+    """
+    return _read(desk.clone, commit, desk.landed.anchor, None, trial=desk.landed.trial)
+
+
 @contextmanager
 def _named(where: str) -> Iterator[None]:
     """Say where a document stands that does not have its form."""

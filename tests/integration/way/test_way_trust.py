@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from support.desks import Desk
 from support.hostile import signer
 from support.people import Done, Person
@@ -16,7 +19,8 @@ from support.teams import MAIN, Team, staged_team
 from support.terminals import at_a_terminal
 
 from agent_pipeline import clock
-from agent_pipeline.attestation import drafts, trust
+from agent_pipeline.attestation import drafts, dsse, trust
+from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import PAYLOAD_TYPE, TrustRoot
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.trust_files import file_name, versions
@@ -310,6 +314,23 @@ def _expires_in(team: Team, left: timedelta) -> None:
     alice.git("add", str(path))
     alice.git("commit", "-q", "-m", "Renew it, for too short a time")
     alice.git("push", "-q", "origin", "main")
+
+
+def test_a_version_that_no_reader_would_take_locks_nobody_out(desk: Desk) -> None:
+    clone, key = Clone.discover(desk.clone), signer(desk.person).public()
+    private = load_ssh_private_key((desk.config / "keys" / "default").read_bytes(), None)
+    assert isinstance(private, Ed25519PrivateKey)
+    (first,) = versions(clone, clone.commit("HEAD"))
+    root = trust.parse(Envelope.from_json(first[0]).payload)
+    for version in range(2, trust.MAX_VERSIONS + 1):
+        payload = replace(root, version=version).to_json()
+        sealed = Envelope(PAYLOAD_TYPE, payload, key.keyid, private.sign(dsse.pae(PAYLOAD_TYPE, payload)))
+        (desk.clone / file_name(version, key.keyid)).write_bytes(sealed.to_json() + b"\n")
+    desk.person.git("add", ".agent-pipeline/trust")
+    desk.person.git("commit", "-q", "-m", "As many versions as are read")
+    before, shown_before = desk.refs(), desk.run("trust", "show").document
+    refused(desk.run("trust", "sign", "--renew"), 1, f"{trust.MAX_VERSIONS + 1} versions")
+    assert (desk.refs(), desk.run("trust", "show").document) == (before, shown_before)
 
 
 def test_alone_a_root_key_signs_its_own_successor(desk: Desk) -> None:
