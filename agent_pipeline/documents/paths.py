@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import groupby
 from typing import Final
 
 from agent_pipeline.documents.characters import is_ignorable, visible
+from agent_pipeline.documents.unicode_14 import is_assigned
 from agent_pipeline.errors import PathError
 
 MAX_BYTES: Final = 4000  # Linux opens at most 4095, and a prefix such as `/workspace/` must still fit
@@ -25,7 +27,7 @@ _CATEGORIES: Final = {
     "Cf": "an invisible or direction-changing character",
     "Co": "a private-use character",
     "Cs": "bytes that are no UTF-8",
-    "Cn": "a character that Unicode has not assigned (here)",
+    "Cn": "a character that Unicode 14.0 has not assigned",
     "Zl": "a line separator",
     "Zp": "a paragraph separator",
     "Zs": "a space that is not the plain one",
@@ -68,12 +70,17 @@ def reason_against(name: str) -> str | None:
 def collision_key(path: str) -> str:
     """Return what `path` becomes when case, compatibility forms and invisible characters do not count.
 
-    Two names in one directory with the same key are one file on some file system. Idempotent.
+    Two names in one directory with the same key are one file on some file system. Idempotent. What Unicode 14.0 has not
+    assigned stays as it is: a newer version may fold it, and the key would depend on who makes it.
     """
     if path.isascii():
         return path.lower()
+    runs = ((known, "".join(run)) for known, run in groupby(path, is_assigned))
+    return "".join(_folded(run) if known else run for known, run in runs)
+
+
+def _folded(key: str) -> str:
     before = None
-    key = path
     while key != before:  # folding can bring up what normalising folds again; three rounds are the most seen
         before = key
         drawn = "".join(character for character in key if not _ignorable(character))
@@ -119,7 +126,7 @@ def _characters(name: str) -> str | None:
     if name.isascii():
         return 'it holds a control character or one of \\ : * ? " < > |' if _ASCII_BAD.search(name) else None
     for character in name:
-        kind = unicodedata.category(character)
+        kind = unicodedata.category(character) if is_assigned(character) else "Cn"
         if kind in _CATEGORIES:
             return f"it holds {_CATEGORIES[kind]} (U+{ord(character):04X})"
         if is_ignorable(character):

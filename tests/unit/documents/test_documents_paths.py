@@ -159,6 +159,14 @@ def test_collision_key_ignores_form_case_and_invisible_characters(text: str) -> 
     assert paths.collision_key("\u200d".join(text)) == key
 
 
+@pytest.mark.parametrize("name", ["\U0001fae8.py", "\ua7cb", "\u0378"], ids=["of 15.0", "of 16.0", "of none"])
+def test_what_unicode_14_has_not_assigned_is_the_same_everywhere(name: str) -> None:
+    """Whatever Unicode this Python has: of `U+A7CB` a newer one makes `U+0264` in lower case."""
+    with pytest.raises(PathError, match=r"Unicode 14\.0 has not assigned"):
+        paths.check(f"src/{name}")
+    assert paths.collision_key(f"\uff21{name}\u212b") == f"a{name}\xe5"
+
+
 @given(TEXTS)
 def test_what_passes_needs_no_escape(text: str) -> None:
     try:
