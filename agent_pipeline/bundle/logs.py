@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_pipeline.audit import high_water
-from agent_pipeline.documents import log_proof
 from agent_pipeline.documents.bundle import Bundle
 from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.log_proof import LogProof
@@ -37,7 +36,7 @@ def carried(bundle: Bundle) -> LogProof:
     data = bundle.contents.get(_NAME)
     if data is None:
         raise SchemaError(f"the bundle has no {_NAME}", hint="export it again with `agent-pipeline bundle export`")
-    proof = LogProof.from_json(data, max_bytes=log_proof.MAX_BYTES)
+    proof = LogProof.from_json(data)
     if proof.to_json() != data:
         raise SchemaError(f"{_NAME} in the bundle is not in canonical form", hint="refuse it")
     return proof

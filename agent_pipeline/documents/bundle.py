@@ -21,7 +21,6 @@ from agent_pipeline.frozen import frozen
 MAX_BYTES: Final = 512 << 20
 MAX_CONTENT: Final = 64 << 20  # as the schema says
 MAX_CONTENTS: Final = 20_000  # as the schema says
-_MAX_MANIFEST: Final = 8 << 20
 _MAX_LINE: Final = 100
 _LINE: Final = re.compile(rb"agentpatch 1 ([0-9a-f]{64}) ([1-9][0-9]{0,8})")
 _AGAIN: Final = "get the file again, and compare its SHA-256 with the one that `bundle export` printed"
@@ -41,6 +40,7 @@ class BundleManifest(Document):
     """What a bundle says of itself. Claims, all of them: who verifies finds out what it is from what is signed."""
 
     STEM: ClassVar[str] = "bundle"
+    MAX_BYTES: ClassVar[int] = 8 << 20
 
     version: int
     request: str
@@ -84,7 +84,10 @@ def write(manifest: BundleManifest, contents: Mapping[str, bytes]) -> bytes:
     """
     names = sorted(contents)
     listed = tuple(Content(name, strict.sha256(contents[name]), len(contents[name])) for name in names)
-    if sum(content.size for content in listed) > MAX_BYTES - _MAX_MANIFEST - _MAX_LINE or len(listed) > MAX_CONTENTS:
+    if (
+        sum(content.size for content in listed) > MAX_BYTES - BundleManifest.MAX_BYTES - _MAX_LINE
+        or len(listed) > MAX_CONTENTS
+    ):
         raise SchemaError(
             f"{manifest.proposal} is too large for a bundle: at most {MAX_CONTENTS} contents and {MAX_BYTES} bytes",
             hint="give the other party access to the repository instead, or land it in smaller steps",
@@ -125,11 +128,11 @@ def read(data: bytes) -> Bundle:
 
 
 def _manifest(head: bytes, digest: str, size: int) -> BundleManifest:
-    if size > _MAX_MANIFEST or len(head) != size:
+    if size > BundleManifest.MAX_BYTES or len(head) != size:
         raise SchemaError("the bundle's manifest is cut off, or larger than any", hint=_AGAIN)
     if strict.sha256(head) != digest:
         raise SchemaError("the bundle's manifest is not the one that its first line names", hint=_AGAIN)
-    manifest = BundleManifest.from_json(head, max_bytes=_MAX_MANIFEST)
+    manifest = BundleManifest.from_json(head)
     if manifest.to_json() != head:
         raise SchemaError("the bundle's manifest is not in canonical form", hint=_AGAIN)
     names = [content.name for content in manifest.contents]

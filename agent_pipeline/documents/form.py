@@ -23,12 +23,13 @@ class Document:
     """Mix-in for a frozen dataclass that is a whole document with a schema of its own."""
 
     STEM: ClassVar[str]
+    MAX_BYTES: ClassVar[int] = strict.MAX_BYTES
     __slots__ = ()
 
     @classmethod
-    def from_json(cls, data: bytes, *, max_bytes: int = strict.MAX_BYTES) -> Self:
-        """Read strictly and validate. Raises `SchemaError`."""
-        return cls.from_dict(strict.parse(data, what=f"the {cls.STEM}", max_bytes=max_bytes))
+    def from_json(cls, data: bytes, *, max_bytes: int | None = None) -> Self:
+        """Read strictly and validate; by itself at most `MAX_BYTES`. Raises `SchemaError`."""
+        return cls.from_dict(strict.parse(data, what=f"the {cls.STEM}", max_bytes=max_bytes or cls.MAX_BYTES))
 
     @classmethod
     def from_dict(cls, value: Any) -> Self:  # noqa: ANN401 - any JSON value

@@ -17,8 +17,6 @@ from agent_pipeline.documents.statement import Statement
 from agent_pipeline.errors import SchemaError
 from agent_pipeline.frozen import frozen
 
-MAX_BYTES = 16 << 20
-
 
 @frozen
 class LogProof(Document):
@@ -29,6 +27,7 @@ class LogProof(Document):
     """
 
     STEM: ClassVar[str] = "log_proof"
+    MAX_BYTES: ClassVar[int] = 16 << 20
 
     version: int
     request: str

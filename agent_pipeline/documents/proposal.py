@@ -38,6 +38,7 @@ class Proposal(Document):
     """What would change: from `base_tree` (of commit `base`) to `tree`. `changes` are sorted by path (bytes)."""
 
     STEM: ClassVar[str] = "proposal"
+    MAX_BYTES: ClassVar[int] = 16 << 20
 
     version: int
     request: str  # id

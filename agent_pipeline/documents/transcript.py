@@ -26,11 +26,13 @@ def parse(data: bytes) -> list[dict[str, Any]]:
     """Read a whole transcript. Raises `SchemaError` when it is not complete."""
     if len(data) > MAX_BYTES:
         raise SchemaError(f"the transcript has {len(data)} bytes; at most {MAX_BYTES} are read")
+    if not data.endswith(b"\n"):
+        raise SchemaError("the transcript is not complete: the newline that ends its last line is missing")
     if data.count(b"\n") > MAX_RECORDS:
         raise SchemaError(f"the transcript has more than {MAX_RECORDS} records")
     records: list[dict[str, Any]] = []
     # By newlines alone, as they were counted: a bare carriage return is white space to JSON.
-    for number, text in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
+    for number, text in enumerate(data[:-1].split(b"\n"), 1):
         value = strict.parse(text, what=f"line {number} of the transcript", max_bytes=MAX_LINE)
         schema.validate(STEM, value, what=f"line {number} of the transcript")
         records.append(value)

@@ -142,7 +142,7 @@ def open_dossier(record: Record, number: int | None = None) -> Dossier:
         request_envelope=request_envelope,
         request=request,
         manifest=manifest,
-        proposal=Proposal.from_json(manifest, max_bytes=16 << 20),
+        proposal=Proposal.from_json(manifest),
         provenance_envelope=provenances[0],
         provenance=Provenance.from_statement(statement),
         statement=strict.sha256(Envelope.from_json(provenances[0]).payload),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from agent_pipeline import policy as policies
 from agent_pipeline.attestation import statements
@@ -27,7 +27,6 @@ from agent_pipeline.verify.log import CheckedLog, check_proof
 from agent_pipeline.verify.steps import Skip
 
 REQUEST, PROVENANCE = "request's envelope", "provenance's envelope"
-MANIFEST_BYTES: Final = 16 << 20
 T = TypeVar("T")
 
 
@@ -164,7 +163,7 @@ def read(inputs: Inputs) -> Case:
     _try(case, PROVENANCE, lambda: Envelope.from_json(inputs.provenance_envelope))
     _try(case, "provenance's statement", lambda: Statement.from_json(case.provenance_envelope.payload))
     _try(case, "provenance", lambda: Provenance.from_statement(case.statement))
-    _try(case, "manifest", lambda: Proposal.from_json(inputs.manifest, max_bytes=MANIFEST_BYTES))
+    _try(case, "manifest", lambda: Proposal.from_json(inputs.manifest))
     _try(case, "policy", lambda: _policy(inputs.policy_bytes))
     _try(case, "transcript", lambda: _transcript(case))
     return case

@@ -90,6 +90,7 @@ def unbase64(text: str) -> bytes:
 
 def moment(text: str) -> datetime:
     need(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text, re.ASCII), f"{text} is no moment")
+    need("1000" <= text[:4] <= "9998", f"{text}: a year that nobody writes")
     return datetime.fromisoformat(text)
 
 

@@ -17,7 +17,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from independent_trust import follow
 from independent_verifier import Verdict
-from independent_wire import Commit, Envelope, NoError, load_key, ssh_signer
+from independent_wire import Commit, Envelope, NoError, load_key, moment, ssh_signer
 from support.bundles import Contents, Shared, bundled, changed, forged, manifest_of, proven
 from support.carried import Carried, carried
 from support.interop import P256, SCHEMES, STATEMENTS, both_forms, pair, with_key
@@ -25,6 +25,7 @@ from support.trust import NOW, TEAM, root_of, seal_root
 
 from agent_pipeline.attestation import drafts, dsse, sshsig
 from agent_pipeline.attestation.trust import load_root
+from agent_pipeline.documents import moments
 from agent_pipeline.documents.envelope import Envelope as SignedEnvelope
 from agent_pipeline.documents.levels import level
 from agent_pipeline.documents.root import first_digest
@@ -252,6 +253,18 @@ def test_the_roots_chain_counts_people_and_keeps_what_ended() -> None:
     for former in ((), (replace(ended, until=4),), (replace(ended, roles=()),), (replace(ended, owner="ada"),)):
         assert not both_follow([*signed, seal_root(replace(third, former=former), "ada", "bob")], pin), former
     assert not both_follow([signed[0], seal_root(replace(second, former=()), "ada", "bob")], pin)
+
+
+def test_both_read_the_same_moments() -> None:
+    ends = ("1000-01-01T00:00:00Z", "9998-12-31T23:59:59Z", "2024-02-29T00:00:00Z")
+    for text in ends:
+        assert moment(text) == moments.parse(text)
+    others = ("0999-12-31T23:59:59Z", "9999-01-01T00:00:00Z", "2025-02-29T00:00:00Z", "2026-01-31T12:00:60Z")
+    for text in (*others, "2026-01-31T12:00:00z", "2026-01-31 12:00:00Z", "2026-01-31T24:00:00Z", f"{ends[0]}\n"):
+        with pytest.raises((NoError, ValueError)):
+            moment(text)
+        with pytest.raises(RejectedError):
+            moments.parse(text)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
