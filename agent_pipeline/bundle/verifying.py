@@ -28,6 +28,7 @@ from agent_pipeline.review import evidence
 from agent_pipeline.verify import offline
 from agent_pipeline.verify.inputs import Inputs, LandingInputs
 from agent_pipeline.verify.offline import Carried
+from agent_pipeline.verify.vouched import Vouched
 
 _NEVER_EXPIRED: Final = datetime(1970, 1, 1, tzinfo=UTC)  # whether it has is a step of the verifier
 
@@ -58,12 +59,12 @@ class Proven:
         return offline.state(self.carried)
 
     @property
-    def signatures(self) -> tuple[tuple[str, str], ...]:
-        """Who signed what, in the order of the pipeline, as far as it holds."""
+    def vouched(self) -> Vouched:
+        """Who signed what, in the order of the pipeline, as far as it holds, and the replay that CI signed."""
         try:
-            return offline.signatures(self.carried).signatures
+            return offline.signatures(self.carried)
         except RejectedError:
-            return ()
+            return Vouched((), frozenset(), None)
 
 
 def prove(opened: Opened, pin: str, anchor: Callable[[TrustRoot], Anchor], now: datetime) -> Proven:

@@ -15,12 +15,13 @@ from agent_pipeline.bundle.importing import take
 from agent_pipeline.bundle.opening import opened
 from agent_pipeline.bundle.verifying import Proven, prove
 from agent_pipeline.cli import desk as desks
+from agent_pipeline.cli import life
 from agent_pipeline.cli.groups import group
 from agent_pipeline.cli.options import COULD_NOT_TELL, NO, YES, command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.documents import strict
-from agent_pipeline.documents.form import to_plain
 from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED, UNKNOWN
+from agent_pipeline.review.report import CI, HERE, asserted, seen
 
 _CODES = {PASSED: YES, FAILED: NO, UNKNOWN: COULD_NOT_TELL}
 _MARKS = {PASSED: "ok", FAILED: "NO", SKIPPED: "--", UNKNOWN: "??"}
@@ -87,11 +88,10 @@ def import_(out: Output, file: Path, *, push: bool) -> None:
 
 
 def _document(proven: Proven) -> dict[str, Any]:
-    dossier, inputs = proven.dossier, proven.inputs
-    people = sorted({who for _, who in proven.signatures})
-    return {
+    dossier, inputs, vouched = proven.dossier, proven.inputs, proven.vouched
+    replayed = vouched.replay.checks if vouched.replay is not None else ()
+    return asserted(dossier, vouched.replay) | {
         "id": dossier.record.id,
-        "proposal": dossier.name,
         "state": proven.state,
         "verdict": proven.decision.verdict,
         "repository": proven.root.repository,
@@ -101,18 +101,16 @@ def _document(proven: Proven) -> dict[str, Any]:
         "policy": strict.sha256(inputs.policy_bytes),
         "log_entries": proven.log_size,
         "base": dossier.proposal.base,
-        "tree": dossier.proposal.tree,
-        "paths": list(dossier.proposal.paths),
         "proofs": list(proven.decision.proofs),
-        "persons": len(people),
-        "people": people,
-        "signatures": [{"what": what, "who": who} for what, who in proven.signatures],
-        "checks": [to_plain(check) for check in proven.decision.checks],
+        "persons": len(vouched.people),
+        "people": list(vouched.people),
+        "signatures": [{"what": what, "who": who} for what, who in vouched.signatures],
+        "checks": seen(replayed, CI) + seen(proven.decision.checks, HERE),
     }
 
 
 def _told(document: dict[str, Any]) -> str:
-    entries = document["log_entries"]
+    entries, here = document["log_entries"], [check for check in document["checks"] if check["seen_by"] == HERE]
     signed = ", ".join(f"{one['who']} ({one['what']})" for one in document["signatures"])
     as_of = f"entry {entries - 1} of the log" if entries else "an empty log"
     lines = [
@@ -122,7 +120,12 @@ def _told(document: dict[str, Any]) -> str:
         f"as of       {as_of}, version {document['root_version']} of the trust root",
         f"tree        {document['tree']} on {document['base']}",
         *(f"  {path}" for path in document["paths"]),
-        *(f"  {_MARKS[check['outcome']]} {check['name']}: {check['reason']}" for check in document["checks"]),
+        *life.asserted(document),
+        *life.seen(document, CI, "seen by CI"),
+        "",
+        "verified here",
+        *(f"  {_MARKS[check['outcome']]} {check['name']}: {check['reason']}" for check in here),
+        "",
         f"signed by   {signed or 'nobody here'}",
         f"proofs      {' · '.join(document['proofs']) or 'none'}",
     ]

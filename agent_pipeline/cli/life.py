@@ -37,7 +37,8 @@ def life(document: dict[str, Any]) -> str:
         lines += [f"          {path}" for path in document["paths"][:_PATHS]]
         if len(document["paths"]) > _PATHS:
             lines += [f"          and {len(document['paths']) - _PATHS} more: agent-pipeline diff {document['id']}"]
-    lines += _asserted(document) + _seen(document)
+    lines += asserted(document) + seen(document, "ci", "seen by CI")
+    lines += seen(document, "here", "seen here, not signed by CI")
     if document["signatures"]:
         lines += ["", "signed by"]
         lines += [f"          {item['what']:<12} {item['who']}" for item in document["signatures"]]
@@ -61,7 +62,8 @@ def _merged(document: dict[str, Any]) -> list[str]:
     return ["", f"merged    says the log; that merge is not among the newest of {branch}: agent-pipeline audit verify"]
 
 
-def _asserted(document: dict[str, Any]) -> list[str]:
+def asserted(document: dict[str, Any]) -> list[str]:
+    """Return what the runner says of its run, under a heading that says so; nothing where there was no run."""
     if not document["engine"]:
         return []
     usage = document["usage"] or {}
@@ -84,14 +86,14 @@ def _asserted(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _seen(document: dict[str, Any]) -> list[str]:
-    """Return what CI saw and signed, and apart from it what only this machine saw: nobody has signed that."""
-    lines = []
-    for by, who in (("ci", "seen by CI"), ("here", "seen here, not signed by CI")):
-        checks = [check for check in document["checks"] if check["seen_by"] == by]
-        lines += ["", who] if checks else []
-        lines += [
-            f"          {_MARK[check['outcome']]} {check['name']}: {' '.join(check['reason'].split())[:160]}"
-            for check in checks
-        ]
-    return lines
+def seen(document: dict[str, Any], by: str, who: str) -> list[str]:
+    """Return the checks seen by `by`, under the heading `who`; nothing where there are none.
+
+    What CI saw it signed. What only this machine saw nobody has signed: the two stand apart.
+    """
+    checks = [check for check in document["checks"] if check["seen_by"] == by]
+    lines = ["", who] if checks else []
+    return lines + [
+        f"          {_MARK[check['outcome']]} {check['name']}: {' '.join(check['reason'].split())[:160]}"
+        for check in checks
+    ]

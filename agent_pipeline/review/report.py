@@ -64,7 +64,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
         missing = ()
     return (
         document
-        | _asserted(dossier, vouched.replay)
+        | asserted(dossier, vouched.replay)
         | _seen(vouched.replay, decision, merged=merged is not None, newest=number == state.number)
         | {
             "proofs": list(vouched.proofs or decision.proofs),
@@ -111,7 +111,8 @@ def _asked(record: Record, state: State) -> dict[str, Any]:
     }
 
 
-def _asserted(dossier: Dossier, result: ReplayResult | None) -> dict[str, Any]:
+def asserted(dossier: Dossier, result: ReplayResult | None) -> dict[str, Any]:
+    """Return what the runner says of its run, as `show --json` has it, and how long CI's replay took."""
     facts = dossier.provenance
     finished, started = clock.parse_rfc3339(facts.finished), clock.parse_rfc3339(facts.started)
     return {

@@ -100,9 +100,9 @@ def _landing(name: str) -> Step[LandingCase]:
 
 
 def target(off: OfflineCase) -> str:
-    """What was merged was put on the very commit that it was made for.
+    """What was merged was put on the very commit that it was made for. Skipped before: nobody can tell offline.
 
-    Threat: see `landing.target_unmoved`.
+    Threat: approval and tests of one state used for another.
     """
     if off.carried.merged is None:
         raise Skip(f"offline nobody can tell whether {off.case.proposal.target} is still at the base")
@@ -111,7 +111,7 @@ def target(off: OfflineCase) -> str:
 
 
 def admitted(off: OfflineCase) -> str:
-    """Where the log says that CI admitted it, CI's signed summary is here.
+    """Where the log says that CI admitted it, CI's signed summary is here. Skipped where it does not say so.
 
     Threat: a bundle from which what CI signed was taken out.
     """
@@ -121,39 +121,59 @@ def admitted(off: OfflineCase) -> str:
 
 
 def staged(off: OfflineCase) -> str:
-    """What CI admitted, it staged: its signed commit of exactly this tree on exactly this base.
+    """What CI admitted, it staged: its signed commit of exactly this tree on exactly this base. Skipped before.
 
-    Threat: see `landing.staged`.
+    Threat: commits smuggled in behind the merge's second parent; the same tree staged for somebody else's request.
     """
     if not off.admitted:
         raise Skip(f"CI has not staged it as of {off.as_of}")
     return _landing("staged")(off.this)
 
 
-def _once_merged(name: str) -> Step[OfflineCase]:
-    """Return a landing step that what was merged must pass, and what was not may not pass yet."""
+def _once_merged(off: OfflineCase, name: str) -> str:
+    """Take a landing step that what was merged must pass, and what was not may not pass yet."""
+    try:
+        return _landing(name)(off.this)
+    except RejectedError as error:
+        if off.carried.merged is not None:
+            raise
+        raise Skip(f"not yet, as of {off.as_of}: {error.message}") from error
 
-    def step(off: OfflineCase) -> str:
-        try:
-            return _landing(name)(off.this)
-        except RejectedError as error:
-            if off.carried.merged is not None:
-                raise
-            raise Skip(f"not yet, as of {off.as_of}: {error.message}") from error
 
-    return step
+def proven(off: OfflineCase) -> str:
+    """CI saw what the policy demands for a change of this kind. Skipped while that is still to come.
+
+    Threat: a merge of something that nothing was tried on; a bundle from which a failed test was taken out.
+    """
+    return _once_merged(off, "proofs")
 
 
 def rejections(off: OfflineCase) -> str:
     """No reviewer's rejection stands.
 
-    Threat: see `landing.rejections`.
+    Threat: a rejection overtaken by somebody else's approval, or taken out of the record that the bundle brings.
     """
     return _landing("rejections")(off.this)
 
 
+def reviewed(off: OfflineCase) -> str:
+    """As many people as the policy wants read exactly this change and approved it. Skipped while not yet.
+
+    Threat: a merge that nobody but its requester read; approvals of another change, or of keys that nobody has.
+    """
+    return _once_merged(off, "reviews")
+
+
+def persons(off: OfflineCase) -> str:
+    """As many different people as the policy wants signed for this change. Skipped while not yet.
+
+    Threat: a merge by one person with several keys or roles.
+    """
+    return _once_merged(off, "persons")
+
+
 def rules(off: OfflineCase) -> str:
-    """Somebody else than the bundle says that these were the rules of the protected branch: CI, which fetched them.
+    """Somebody else than the bundle says that these were the protected branch's rules: CI. Skipped until it does.
 
     Threat: a bundle with rules of its maker's own, under which anything passes.
     """
@@ -166,7 +186,7 @@ def rules(off: OfflineCase) -> str:
 
 
 def merge(off: OfflineCase) -> str:
-    """The merge commit is the merger's, of exactly this tree, on exactly this base and staged commit.
+    """The merge commit is the merger's, of exactly this tree, on exactly this base and staged commit. Skipped before.
 
     Threat: a merge commit of another change passed off as this one's; one by somebody who may not merge.
     """
@@ -191,7 +211,7 @@ def merge(off: OfflineCase) -> str:
 
 
 def merge_summary(off: OfflineCase) -> str:
-    """The merger's signed summary is the one that the log names.
+    """The merger's signed summary is the one that the log names. Skipped before.
 
     Threat: a merge that its merger never signed; a record that was rewritten afterwards.
     """
@@ -202,7 +222,7 @@ def merge_summary(off: OfflineCase) -> str:
 
 
 def later(off: OfflineCase) -> str:
-    """Whatever was logged after the bundle was made is not in it.
+    """Whatever was logged after the bundle was made is not in it: always skipped, nobody can tell offline.
 
     Threat: an old bundle of what was since rejected, reverted or revoked, or whose signers' keys were.
     """
@@ -216,10 +236,10 @@ STEPS: Final[tuple[tuple[str, Step[OfflineCase]], ...]] = (
     ("target at the base", target),
     ("admitted", admitted),
     ("staged", staged),
-    ("proofs", _once_merged("proofs")),
+    ("proofs", proven),
     ("rejections", rejections),
-    ("reviews", _once_merged("reviews")),
-    ("persons", _once_merged("persons")),
+    ("reviews", reviewed),
+    ("persons", persons),
     ("rules", rules),
     ("merge", merge),
     ("merge summary", merge_summary),

@@ -22,6 +22,7 @@ _ENDS: Final = {CLAUDE: "submitted", RECORDED: "submitted", COMMAND: "finished"}
 # Limits are asked before each turn, and a turn that has begun is let finish.
 _LAST_TURN: Final = 2
 SKEW: Final = timedelta(minutes=5)
+_ASSERTED: Final = "asserted by the runner"
 
 
 def request_allowed(case: Case) -> str:
@@ -56,7 +57,7 @@ def engine(case: Case) -> str:
         equal("the command's digest", its_argv=digest, the_provenance=ran.command.sha256)
     if ran.recording is not None:
         equal("the recording", the_request=asked.transcript, the_provenance=ran.recording)
-    return f"{ran.engine}, as asked"
+    return f"{_ASSERTED}: {ran.engine}, as asked"
 
 
 def model(case: Case) -> str:
@@ -74,7 +75,7 @@ def model(case: Case) -> str:
     require(ran.served, "the provenance names no model that answered")
     if (reason := rules.endpoint_allowed(case.policy, ran.endpoint)) is not None:
         require(None, reason)
-    return f"asserted by the runner: {ran.requested} at {ran.endpoint}"
+    return f"{_ASSERTED}: {ran.requested} at {ran.endpoint}"
 
 
 def prompt(case: Case) -> str:
@@ -94,7 +95,7 @@ def prompt(case: Case) -> str:
             f"this installation does not know the prompt {ran.name}: it may be older than the runner's"
         )
     equal("the prompt's text", this_installation=known, the_provenance=ran.sha256)
-    return f"{ran.name}, the frozen text"
+    return f"{_ASSERTED}: {ran.name}, the frozen text"
 
 
 def tools(case: Case) -> str:
@@ -106,7 +107,7 @@ def tools(case: Case) -> str:
         raise Skip("a command has no tools")
     others = sorted(set(case.provenance.tools) - set(case.policy.tools))
     require(not others, f"the policy does not allow the tools {', '.join(others)}")
-    return f"asserted by the runner: {', '.join(case.provenance.tools) or 'none'}"
+    return f"{_ASSERTED}: {', '.join(case.provenance.tools) or 'none'}"
 
 
 def sandbox(case: Case) -> str:
@@ -121,7 +122,7 @@ def sandbox(case: Case) -> str:
         equal("the sandbox's runtime", the_policy=wanted.runtime, the_provenance=box.runtime)
     lacking = sorted(set(wanted.require) & set(box.unenforced))
     require(not lacking, f"the runner's host could not enforce {', '.join(lacking)}, which the policy requires")
-    return f"asserted by the runner: {box.backend}, no network, no credentials"
+    return f"{_ASSERTED}: {box.backend}, no network, no credentials"
 
 
 def image(case: Case) -> str:
@@ -135,7 +136,7 @@ def image(case: Case) -> str:
     require(
         locked is not None and locked.identity == ran, f"the run used image {ran[:12]}, which is not the locked {name}"
     )
-    return f"{name} {ran[:12]}"
+    return f"{_ASSERTED}: {name} {ran[:12]}"
 
 
 def limits(case: Case) -> str:
@@ -152,7 +153,7 @@ def limits(case: Case) -> str:
         ("tokens", Decimal(tokens), Decimal(case.policy.limits.tokens)),
     ):
         require(amount <= limit * _LAST_TURN, f"the run used {amount} {name}; the limit was {limit}")
-    return f"asserted by the runner: {counted(int(used.steps), 'step')}, {used.seconds} s, {used.usd} USD"
+    return f"{_ASSERTED}: {counted(int(used.steps), 'step')}, {used.seconds} s, {used.usd} USD"
 
 
 def transcript(case: Case) -> str:
@@ -169,7 +170,7 @@ def transcript(case: Case) -> str:
     require(ran.outcome == _ENDS[ran.engine], f"the run ended with {ran.outcome!r}, which proposes nothing")
     _header(case, case.transcript[0])
     _command(case)
-    return f"whole, {counted(len(case.transcript), 'record')}, ended with {ran.outcome!r}"
+    return f"{_ASSERTED}: whole, {counted(len(case.transcript), 'record')}, ended with {ran.outcome!r}"
 
 
 def _header(case: Case, header: dict[str, Any]) -> None:
@@ -219,4 +220,4 @@ def times(case: Case) -> str:
         raise UnavailableError(
             f"the run finished at {case.provenance.finished}, which is in the future: look at this machine's clock"
         )
-    return f"{case.provenance.started} to {case.provenance.finished}"
+    return f"{_ASSERTED}: {case.provenance.started} to {case.provenance.finished}"

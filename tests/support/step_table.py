@@ -37,7 +37,7 @@ def said(step: Callable[..., Any]) -> tuple[str, str]:
 
 
 def attacks(verifying: ModuleType, landing: ModuleType) -> dict[str, list[str]]:
-    """The attacks of the two test modules by step. Where a step has tests of its own, their names stand for them."""
+    """The attacks of two test modules by step. Where a step has tests of its own, their names stand for them."""
     own = {
         "documents": [*(f"{name} that is none" for name in verifying.UNREADABLE), *verifying.ODD],
         "log": [*verifying.LOGS],
@@ -61,26 +61,54 @@ def attacks(verifying: ModuleType, landing: ModuleType) -> dict[str, list[str]]:
     return own
 
 
+def offline(proven: ModuleType, attacked: ModuleType) -> dict[str, list[str]]:
+    """The tests of bundles by the step that they are about."""
+    stripped = "test_an_attestation_stripped_from_what_was_merged_is_a_no"
+    return {
+        "target at the base": _tests(attacked, "test_a_merge_onto_a_branch_that_had_moved_is_refused"),
+        "admitted": _tests(
+            attacked,
+            "test_a_stripped_attestation_is_missed",
+            "test_rules_exchanged_under_an_admitted_proposal_are_found",
+        ),
+        "staged": _tests(attacked, "test_a_staged_commit_of_something_else_is_refused"),
+        "proofs": _tests(attacked, stripped),
+        "rejections": _tests(proven, "test_a_rejected_proposal_is_a_no"),
+        "reviews": _tests(attacked, stripped),
+        "persons": _tests(attacked, stripped),
+        "rules": _tests(attacked, "test_rules_of_the_bundles_own_are_said_to_be_so"),
+        "merge": _tests(attacked, "test_a_merge_commit_of_something_else_is_refused"),
+        "merge summary": _tests(attacked, stripped),
+        "later": _tests(proven, "test_an_old_bundle_says_as_of_when"),
+    }
+
+
 def _tests(module: ModuleType, *names: str) -> list[str]:
     """The names as words, each of which is a test that is there."""
     assert all(callable(getattr(module, name)) for name in names)
     return [name.removeprefix("test_").replace("_s_", "'s ").replace("_", " ") for name in names]
 
 
-def page(verifying: ModuleType, landing: ModuleType) -> str:
+def page(verifying: ModuleType, landing: ModuleType, proven: ModuleType, attacked: ModuleType) -> str:
     """The whole page, with the tables made again."""
     from agent_pipeline.verify.landing import STEPS as LANDING  # noqa: PLC0415 - the path may be set below
+    from agent_pipeline.verify.offline import STEPS as OFFLINE  # noqa: PLC0415 - the same
     from agent_pipeline.verify.verifier import STEPS as VERIFYING  # noqa: PLC0415 - the same
 
-    tried = attacks(verifying, landing)
-    made = iter((table(VERIFYING, tried, 1), table(LANDING, tried, len(VERIFYING) + 1)))
+    tried, then = attacks(verifying, landing), len(VERIFYING) + 1
+    tables = (table(VERIFYING, tried, 1), table(LANDING, tried, then), table(OFFLINE, offline(proven, attacked), then))
+    made = iter(tables)
     text = PAGE.read_text(encoding="utf-8")
     return re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{next(made)}\n{END}", text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "unit" / "verify")]
+    units = ROOT / "tests" / "unit"
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(units / "verify"), str(units / "bundle")]
+    import test_bundle_attacked
+    import test_bundle_proven
     import test_verify_landing
     import test_verify_steps
 
-    PAGE.write_text(page(test_verify_steps, test_verify_landing), encoding="utf-8")
+    made = page(test_verify_steps, test_verify_landing, test_bundle_proven, test_bundle_attacked)
+    PAGE.write_text(made, encoding="utf-8")

@@ -78,7 +78,7 @@ def test_both_say_yes_and_the_same(at: At, stage: str) -> None:
     assert told.proposal == ours.decision.proposal
     assert told.state == {"approved": "staged"}.get(stage, stage) == ours.state
     assert told.approvals == ({"rita"} if stage in ("approved", "merged") else set())
-    assert told.people == {who for _, who in ours.signatures}
+    assert told.people == {who for _, who in ours.vouched.signatures}
     levels = [level(word) for word in ours.decision.proofs]
     own = ("REVIEWED", "PERSONS") if stage != "merged" else ()  # are said of what was merged alone
     assert told.levels == [one for one in levels if not any(word in one for word in own)]
@@ -171,7 +171,7 @@ def test_both_count_the_one_form_of_an_approval_on_p256_and_not_its_twin(tmp_pat
         made.attest(("approval", SignedEnvelope(PAYLOAD_TYPE, payload, rita.public.keyid, signature).to_json()))
         data = bundled(made)
         assert independent(data, made.root).approvals == people_counted
-        assert {who for what, who in proven(data, made.root).signatures} & {"rita"} == people_counted
+        assert {who for what, who in proven(data, made.root).vouched.signatures} & {"rita"} == people_counted
 
 
 def test_a_proof_of_the_log_that_leaves_something_out_is_refused(at: At) -> None:

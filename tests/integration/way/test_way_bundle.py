@@ -76,9 +76,17 @@ def test_a_merged_proposal_is_verified_where_nothing_is(at: Stages, open_tmp: Pa
     assert said["proofs"] == ["signed", "replayed", "regression", "reviewed 1/1", "3 persons"]
     assert [one["who"] for one in said["signatures"]] == ["alice", "alice", "ci", "ci", "rosa", "ci"]
     assert said["checks"][-1]["outcome"] == "skipped"
+    assert {one["seen_by"] for one in said["checks"] if one["name"].startswith("replay: ")} == {"ci"}
+    assert {one["seen_by"] for one in said["checks"] if one["name"][0].isdigit()} == {"here"}
+    assert (said["engine"], said["command"][0]) == ("command", "python")
     told = alone(open_tmp / "told", file, "--root", root)
     assert f"as of       entry {said['log_entries'] - 1} of the log" in told.out
     assert "proofs      signed · replayed · regression · reviewed 1/1 · 3 persons" in told.out
+    parts = ("\nasserted by the runner\n", "\nseen by CI\n", "\nverified here\n", "\nsigned by ")
+    assert sorted(parts, key=told.out.index) == list(parts)
+    between = told.out.partition(parts[1])[2].partition(parts[2])
+    assert "replay: full" in between[0]
+    assert "replay: " not in between[2]
 
     no_pin = alone(open_tmp / "no-pin", file, "--json")
     error = refused(no_pin, 2, "nothing is pinned", "--root sha256:", "trust show")

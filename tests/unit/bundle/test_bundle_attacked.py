@@ -104,6 +104,12 @@ def test_a_trial_can_neither_be_claimed_nor_denied(at: At) -> None:
 
 
 LOST = {"summary": "admitted", "test-result": "proofs", "approval": "reviews"}
+MERGED_WITHOUT = {
+    "summary": {"admitted", "proofs", "persons"},
+    "test-result": {"proofs"},
+    "approval": {"reviews", "persons"},
+    "merge": {"merge summary"},
+}
 
 
 @pytest.mark.parametrize("kind", LOST)
@@ -120,9 +126,10 @@ def test_a_stripped_attestation_is_missed(tmp_path: Path, kind: str) -> None:
 
 def test_an_attestation_stripped_from_what_was_merged_is_a_no(tmp_path: Path) -> None:
     made = carried(tmp_path / "r", "merged")
-    for kind in (*LOST, "merge"):
+    for kind, steps in MERGED_WITHOUT.items():
         less = proven(forged(made, bundled(made), record=_without(made, kind)), made.root).decision
-        assert less.verdict == FAILED, kind
+        assert failed(less) == steps, kind
+        assert less.verdict == FAILED
 
 
 def _without(made: Carried, kind: str) -> str:
@@ -195,6 +202,40 @@ def test_a_merge_commit_of_something_else_is_refused(tmp_path: Path, part: str) 
         assert part == "base"  # that commit has no such rules
         return
     assert "merge" in failed(found)
+    assert found.verdict == FAILED
+
+
+def test_a_merge_onto_a_branch_that_had_moved_is_refused(tmp_path: Path) -> None:
+    """The merger's own: signed, logged, of exactly this tree, and it undoes what landed in between."""
+    made = carried(tmp_path / "r", "approved")
+    made.land({"README": b"landed meanwhile\n"})
+    moved = str(made.clone.ref("refs/heads/main"))
+    made.merge()
+    merge = made.signed_commit(made.merge_draft(base=moved), made.maker.merger)
+    found = proven(forged(made, bundled(made), merge=merge), made.root).decision
+    assert {"target at the base", "merge"} <= failed(found)
+    assert found.verdict == FAILED
+
+
+STAGED = {"another tree": "tree", "a commit in between": "parent", "for another proposal": "words", "not CI's": "key"}
+
+
+@pytest.mark.parametrize("part", STAGED.values(), ids=STAGED)
+def test_a_staged_commit_of_something_else_is_refused(tmp_path: Path, part: str) -> None:
+    made = carried(tmp_path / "r", "approved")
+    proposal, right = made.maker.proposal(), made._staged()
+    other = made.project.raw_commit(proposal.tree, proposal.base)
+    tree = made.clone.tree(proposal.base)
+    draft = {
+        "tree": right.replace(proposal.tree.encode(), tree.encode(), 1),
+        "parent": right.replace(proposal.base.encode(), other.encode(), 1),
+        "words": right.replace(made.maker.statement().digest().encode(), b"0" * 64),
+        "key": right,
+    }[part]
+    assert draft != right or part == "key"
+    staged = made.signed_commit(draft, "ada" if part == "key" else made.maker.ci)
+    found = proven(forged(made, bundled(made), staged=staged), made.root).decision
+    assert failed(found) == {"staged"}
     assert found.verdict == FAILED
 
 

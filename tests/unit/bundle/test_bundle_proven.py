@@ -38,7 +38,7 @@ def test_it_proves_at_each_stage_what_was_done_by_then(at: At, stage: str) -> No
     assert found.decision.verdict == PASSED
     assert found.decision.proofs == PROOFS[stage]
     assert found.state == {"approved": "staged"}.get(stage, stage)
-    assert list(found.signatures) == SIGNED[: STAGE[stage]]
+    assert list(found.vouched.signatures) == SIGNED[: STAGE[stage]]
 
 
 @pytest.mark.parametrize("stage", PROOFS)
