@@ -1,4 +1,4 @@
-"""Verifiers of others that are not written in Python, for the tests that ask them: Sigstore's, where Node is there.
+"""Libraries of others that are not written in Python, for the tests that ask them: Sigstore's, where Node is there.
 
 They are no part of what is tested, so their absence stops nothing here. The tests say which were asked; where Node is
 there, they fail without them.
@@ -21,7 +21,7 @@ NPM = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifie
 
 
 def node() -> str | None:
-    """Return the Node that is new enough for Sigstore's verifier, None when there is none (or no npm beside it)."""
+    """Return the Node that is new enough for Sigstore's libraries, None when there is none (or no npm beside it)."""
     path = shutil.which("node")
     if path is None or shutil.which("npm") is None:
         return None

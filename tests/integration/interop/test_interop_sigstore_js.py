@@ -1,4 +1,4 @@
-"""sigstore-js and we say the same about every envelope of ours, by either scheme.
+"""sigstore-js and we say the same about every envelope of ours and of its making, by either scheme.
 
 It needs Node, which nothing else here does. Where Node is there, these tests are required: without the packages that
 `make setup` installs they fail. Where it is not, they are skipped, and the summary of the run says so.
@@ -6,19 +6,21 @@ It needs Node, which nothing else here does. Where Node is there, these tests ar
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from support.interop import PAYLOADS, SCHEMES, Pair, pair
 
 from agent_pipeline.attestation import dsse
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.errors import AgentPipelineError, SchemaError, SignatureError
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(__file__).parent / "sigstore-js"
@@ -33,9 +35,17 @@ pytestmark = pytest.mark.skipif(
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
+def run(script: str, given: list[dict[str, Any]]) -> Any:
+    assert (FOLDER / "node_modules").is_dir(), "Node is here, but sigstore-js is not: run `make setup`"
+    done = subprocess.run(
+        [str(NODE), script], cwd=FOLDER, input=json.dumps(given), capture_output=True, text=True, check=True,
+        timeout=60,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
 def ask(cases: list[tuple[Any, Pair]]) -> list[str | None]:
     """What sigstore-js finds wrong with each envelope when the pair's key alone is trusted; None for nothing."""
-    assert (FOLDER / "node_modules").is_dir(), "Node is here, but sigstore-js is not: run `make setup`"
     asked = [
         {
             "bundle": {
@@ -47,12 +57,22 @@ def ask(cases: list[tuple[Any, Pair]]) -> list[str | None]:
         }
         for envelope, trusted in cases
     ]
-    done = subprocess.run(
-        [str(NODE), "verify.cjs"], cwd=FOLDER, input=json.dumps(asked), capture_output=True, text=True, check=True,
-        timeout=60,
-    )  # fmt: skip
-    found: list[str | None] = json.loads(done.stdout)
+    found: list[str | None] = run("verify.cjs", asked)
     return found
+
+
+def made_by_theirs(cases: list[tuple[str, bytes, Pair]], hint: str | None = None) -> list[bytes]:
+    """The envelopes that sigstore-js writes of payloads of some type, each with its key's id for a hint, or `hint`."""
+    given = [
+        {
+            "payloadType": payload_type,
+            "payload": base64.b64encode(payload).decode(),
+            "key": mine.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+            "hint": mine.public.keyid if hint is None else hint,
+        }
+        for payload_type, payload, mine in cases
+    ]
+    return [text.encode() for text in run("sign.cjs", given)]
 
 
 def pem(trusted: Pair) -> str:
@@ -106,3 +126,49 @@ def test_a_key_s_name_is_a_hint_to_theirs_and_a_name_to_ours() -> None:
     value["signatures"][0]["keyid"] = "0" * 64
     assert ask([(value, mine)]) == [None]
     assert not ours(value, mine)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_ours_takes_every_envelope_of_theirs(scheme: str) -> None:
+    mine = pair(scheme)
+    made = dict(zip(PAYLOADS, made_by_theirs([(*PAYLOADS[kind], mine) for kind in PAYLOADS]), strict=True))
+    for kind, data in made.items():
+        payload_type, payload = PAYLOADS[kind]
+        assert dsse.check(Envelope.from_json(data), mine.public, payload_type) == payload
+        with pytest.raises(SignatureError):
+            dsse.check(Envelope.from_json(data), pair(scheme, "rita").public, payload_type)
+    assert ask([(json.loads(data), mine) for data in made.values()]) == [None] * len(made)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("hint", ["", "SHA256:jl3bwswu80PjjokCgh0o2w5c2U4LhQAE57gj9cz1kzA"], ids=["no name", "npm's"])
+def test_ours_takes_theirs_once_it_names_its_key(scheme: str, hint: str) -> None:
+    """Any text is a hint to theirs, and none will do; ours wants the key's id as the trust root has it."""
+    mine, (payload_type, payload) = pair(scheme), PAYLOADS["approval"]
+    value = json.loads(made_by_theirs([(payload_type, payload, mine)], hint)[0])
+    assert ask([(value, mine)]) == [None]
+    with pytest.raises(SchemaError, match="keyid"):
+        Envelope.from_json(json.dumps(value).encode())
+    value["signatures"][0]["keyid"] = mine.public.keyid
+    assert dsse.check(Envelope.from_json(json.dumps(value).encode()), mine.public, payload_type) == payload
+
+
+def flips(data: bytes, every: int) -> list[bytes]:
+    return [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in range(0, len(data), every)]
+
+
+def altered(data: bytes, every: int = 1) -> list[bytes]:
+    """The envelope with one byte changed, for every byte of its payload and of its signature, or every so many."""
+    read = Envelope.from_json(data)
+    found = [replace(read, payload=payload) for payload in flips(read.payload, every)]
+    found += [replace(read, signature=signature) for signature in flips(read.signature, every)]
+    return [one.to_json() for one in found]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_both_refuse_theirs_with_any_byte_of_payload_or_signature_changed(scheme: str) -> None:
+    mine = pair(scheme)
+    (data,) = made_by_theirs([(*PAYLOADS["approval"], mine)])
+    cases = [(json.loads(other), mine) for other in altered(data)]
+    assert not any(ours(*case) for case in cases)
+    assert None not in ask(cases)
