@@ -16,11 +16,18 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from support.interop import PAYLOADS, SCHEMES, Pair, pair
+from support.bundles import failed
+from support.interop import PAYLOADS, SCHEMES, STATEMENTS, Pair, pair, with_key
+from support.trust import NOW, TEAM, Maker, root_of
 
-from agent_pipeline.attestation import dsse
+from agent_pipeline.attestation import dsse, keys, log_entries, statements, trust
 from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
+from agent_pipeline.documents.root import TrustRoot, first_digest
+from agent_pipeline.documents.statement import PAYLOAD_TYPE
+from agent_pipeline.documents.verification import PASSED
 from agent_pipeline.errors import AgentPipelineError, SchemaError, SignatureError
+from agent_pipeline.verify import Inputs, decide, verify
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(__file__).parent / "sigstore-js"
@@ -73,6 +80,19 @@ def made_by_theirs(cases: list[tuple[str, bytes, Pair]], hint: str | None = None
         for payload_type, payload, mine in cases
     ]
     return [text.encode() for text in run("sign.cjs", given)]
+
+
+def forms_of_theirs(payload_type: str, payload: bytes, mine: Pair) -> list[bytes]:
+    """An envelope of theirs with each form of a signature: on P-256 Node takes the s that comes, in 64 tries both."""
+    made = made_by_theirs([(payload_type, payload, mine)] * 64)
+    found = {has_one_form(data, mine): data for data in made}
+    assert len(found) == (2 if mine.public.scheme == keys.P256 else 1)
+    return list(found.values())
+
+
+def has_one_form(data: bytes, mine: Pair) -> bool:
+    signature = Envelope.from_json(data).signature
+    return keys.one_form(mine.public, signature) == signature
 
 
 def pem(trusted: Pair) -> str:
@@ -172,3 +192,61 @@ def test_both_refuse_theirs_with_any_byte_of_payload_or_signature_changed(scheme
     cases = [(json.loads(other), mine) for other in altered(data)]
     assert not any(ours(*case) for case in cases)
     assert None not in ask(cases)
+
+
+def proposals(scheme: str) -> list[Inputs]:
+    """A proposal whose trust root, request and provenance theirs signed, with each form of the last signature."""
+    mine = pair(scheme)
+    root = with_key(root_of(TEAM, bots=("robot",)), "ada", mine.public).to_json()
+    first, request = made_by_theirs([(ROOT_TYPE, root, mine), (*PAYLOADS["request"], mine)])
+    loaded = trust.load_root([[first]], pin=first_digest(root), now=NOW)
+    maker = Maker(root=loaded, made={"request_envelope": request})
+    made = forms_of_theirs(PAYLOAD_TYPE, maker.statement().to_json(), mine)
+    return [replace(maker.inputs(), provenance_envelope=data) for data in made]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_proposal_of_theirs_passes_and_with_one_byte_changed_fails(scheme: str) -> None:
+    """A request's, a provenance's and a trust root's envelope count in any spelling and with either s."""
+    for inputs in proposals(scheme):
+        decision = verify(inputs)
+        assert decision.verdict == PASSED, decision
+        for other in altered(inputs.provenance_envelope, every=50):
+            assert "runner" in failed(verify(replace(inputs, provenance_envelope=other)))
+
+
+def is_approved(maker: Maker, approval: bytes) -> bool:
+    """Whether a merge would be decided on once `approval` is the only one."""
+    given = maker.landing()
+    attestations = (*(data for data in given.attestations if data != maker.approval("rita")), approval)
+    return decide(replace(given, attestations=attestations)).verdict == PASSED
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_approval_of_theirs_counts_in_its_one_form_only(scheme: str) -> None:
+    """Theirs writes `sig` before `keyid`, and on P-256 takes either s; of both anybody can make the one form."""
+    rita = pair(scheme, "rita")
+    maker = Maker(root=with_key(root_of(TEAM, bots=("robot",)), "rita", rita.public))
+    for data in forms_of_theirs(PAYLOAD_TYPE, STATEMENTS["approval"], rita):
+        assert dsse.check(Envelope.from_json(data), rita.public, PAYLOAD_TYPE) == STATEMENTS["approval"]
+        assert not is_approved(maker, data)
+        assert is_approved(maker, Envelope.from_json(data).to_json()) is has_one_form(data, rita)
+        assert is_approved(maker, statements.plain(data, maker.root))
+
+
+def is_entry(data: bytes, root: TrustRoot) -> bool:
+    try:
+        return log_entries.read(data, root).person == "robot"
+    except SchemaError:
+        return False
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_log_entry_of_theirs_counts_in_its_one_form_only(scheme: str) -> None:
+    robot = pair(scheme, "robot")
+    root = with_key(root_of(TEAM, bots=("robot",)), "robot", robot.public)
+    for data in forms_of_theirs(PAYLOAD_TYPE, STATEMENTS["log-entry"], robot):
+        assert dsse.check(Envelope.from_json(data), robot.public, PAYLOAD_TYPE) == STATEMENTS["log-entry"]
+        assert not is_entry(data, root)
+        assert is_entry(Envelope.from_json(data).to_json(), root) is has_one_form(data, robot)
+        assert is_entry(statements.plain(data, root), root)
