@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
 from agent_pipeline import clock
 from agent_pipeline import config as configuration
 from agent_pipeline.attestation import keys
@@ -17,18 +19,26 @@ from agent_pipeline.repository import landed, records, remotes
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.records import Record
 from agent_pipeline.repository.refs import RefUpdate
+from agent_pipeline.signing import hand as hands
 from agent_pipeline.signing import offers
 from agent_pipeline.signing.own import own
 
 
 @command("agent-pipeline join", network=True)
-def join(out: Output, *, push: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Only show what would be offered.")
+def join(out: Output, *, dry_run: bool, push: bool) -> None:
     """Offer your public key to this repository, under your Git user name. Makes a key when you have none.
 
     An offer gives no role: somebody with the role root does, after comparing the fingerprint with you.
     """
     clone, config = Clone.discover(Path.cwd()), configuration.load()
     name = offers.person_name(clone.identity()[0])
+    if not hands.key_sources(config):
+        out.talk(f"{'key':<12} (none) -> {config.keys / 'default'}, to be made")
+        if dry_run:
+            out.finish({"name": name, "dry_run": True}, lambda: "nothing was made or offered")
+            return
+        ask(out, "Make it?")
     signer = own(config, name, out.talk)
     remote = clone.remote()
     if remote is not None and push:
@@ -40,11 +50,14 @@ def join(out: Output, *, push: bool) -> None:
     out.talk(f"{'offer':<12} {_offered(clone, name, before)} -> {fingerprint}")
     out.talk(f"{'roles':<12} none by this: somebody with the role root gives them")
     out.talk(f"{'goes to':<12} {ref} in {where}")
+    document = {"name": name, "keyid": key.keyid, "fingerprint": fingerprint, "ref": ref}
+    if dry_run:
+        out.finish(document | {"dry_run": True}, lambda: "nothing was offered")
+        return
     ask(out, "Offer it?", "nobody compared that: whoever adds you has to hear the fingerprint from you by another way")
     offer = offers.make(signer, name, _repository(clone, config), clock.now())
     commit = records.extend(clone, None, name, {offers.FILE: offer})
     records.publish(clone, [RefUpdate(ref, before, commit)], remote=remote if push else None)
-    document = {"name": name, "keyid": key.keyid, "fingerprint": fingerprint, "ref": ref}
     out.finish(document, lambda: _told(name, fingerprint))
 
 

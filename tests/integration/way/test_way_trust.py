@@ -138,10 +138,17 @@ def test_join_shows_what_goes_where_before_it_goes(at: Callable[[str], Team]) ->
     eve = Person("eve", team.top / "eve" / "home", team.top / "eve" / "clone")
     eve.git("clone", "-q", str(team.bare), str(eve.clone), cwd=eve.home)
     ref = "refs/agent-pipeline/offers/eve"
-    code, screen = at_a_terminal(eve, "join", answers={"Offer it?": "n"})
+    assert eve.yes("join", "--dry-run") == {"name": "eve", "dry_run": True}
+    code, screen = at_a_terminal(eve, "join", answers={"Make it?": "n"})
+    assert code == 130, screen
+    assert "key          (none) -> " in screen
+    assert not [*eve.home.glob("**/keys/*")]
+    code, screen = at_a_terminal(eve, "join", answers={"Make it?": "y", "Offer it?": "n"})
     assert code == 130, screen
     assert team.tip(ref) is None
     (key,) = eve.yes("keys", "list")["keys"]
+    assert eve.yes("join", "--dry-run")["fingerprint"] == key["fingerprint"]
+    assert team.tip(ref) is None
     before_the_question = screen.partition("Offer it?")[0]
     for word in ("name         eve", key["fingerprint"], "roles ", f"{ref} in origin ({team.bare})", "not encrypted"):
         assert word in before_the_question

@@ -54,7 +54,7 @@ CONTRACT: dict[str, set[str]] = {
     "review list": set(),
     "review approve": {"--tree"},
     "review reject": {"--reason"},
-    "join": set(),
+    "join": {"--dry-run"},
     "trust pin": set(),
     "trust show": set(),
     "trust add": {"--role", "--fingerprint", "--bot", "--dry-run"},
