@@ -36,7 +36,7 @@ from agent_pipeline.merge import merging
 from agent_pipeline.policy import digest, rules
 from agent_pipeline.replay.checks import Bench, bounds, set_up, setup_env
 from agent_pipeline.replay.replay import replay
-from agent_pipeline.repository import records, remotes
+from agent_pipeline.repository import landed, records, remotes
 from agent_pipeline.repository.dossier import Dossier, open_dossier, read_request, runs
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.version import base_version
@@ -56,7 +56,7 @@ from agent_pipeline.workspace.proposing import propose as propose_changes
 __all__ = ["admit", "admit_or_preview", "check", "examine", "land", "propose"]
 
 _SPARE_SECONDS = 120
-_STAGE_ATTEMPTS = 5
+_ATTEMPTS = 5
 
 
 def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
@@ -255,14 +255,15 @@ def admit(desk: Desk, request: str, result: ReplayResult | None, *, replays: boo
 
 def _stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand) -> None:
     """Stage, and again when only the log moved meanwhile: other requests take turns on it."""
-    for attempt in range(_STAGE_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             staging.stage(desk, dossier, found, hand, clock.now())
         except StaleError:
             if desk.remote is not None:
                 remotes.fetch(desk.clone, desk.remote)
+            landed.check_in_force(desk)
             moved = records.find(desk.clone, dossier.record.id, desk.remote).tip != dossier.record.tip
-            if moved or attempt + 1 == _STAGE_ATTEMPTS:
+            if moved or attempt + 1 == _ATTEMPTS:
                 raise
         else:
             return
@@ -276,11 +277,34 @@ def admit_or_preview(desk: Desk, dossier: Dossier) -> Found:
 
 
 def land(desk: Desk, request: str, now: datetime) -> tuple[Verification, merging.Merged | None]:
-    """Stages 10 and 11: verify all of it again, and merge if every proof that the policy wants is there."""
+    """Stages 10 and 11: verify all of it again, and merge if every proof that the policy wants is there.
+
+    All of it is decided anew when the log moved meanwhile: what came may be a rejection, or about another request.
+    """
     cord.check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "merger")
+    for _ in range(_ATTEMPTS - 1):
+        found = _decided(desk, request, hand, now)
+        try:
+            return _merged(desk, found, hand, now)
+        except StaleError:
+            if desk.remote is not None:
+                remotes.fetch(desk.clone, desk.remote)
+            if desk.tip(records.LOG) == found[1].log.head:
+                raise
+    return _merged(desk, _decided(desk, request, hand, now), hand, now)
+
+
+def _decided(desk: Desk, request: str, hand: Hand, now: datetime) -> tuple[Dossier, evidence.Decided]:
     dossier = open_dossier(records.find(desk.clone, request, desk.remote))
-    decision, held, staged = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
-    if decision.verdict != PASSED or staged is None:
-        return decision, None
-    return decision, merging.merge(desk, dossier, merging.Basis(decision, held, staged), hand, now)
+    return dossier, evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
+
+
+def _merged(
+    desk: Desk, decided: tuple[Dossier, evidence.Decided], hand: Hand, now: datetime
+) -> tuple[Verification, merging.Merged | None]:
+    dossier, found = decided
+    if found.decision.verdict != PASSED or found.staged is None:
+        return found.decision, None
+    basis = merging.Basis(found.decision, found.envelopes, found.staged, found.log)
+    return found.decision, merging.merge(desk, dossier, basis, hand, now)

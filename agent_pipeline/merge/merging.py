@@ -8,14 +8,15 @@ from datetime import datetime
 
 from agent_pipeline import clock, interrupts
 from agent_pipeline import config as configuration
-from agent_pipeline.audit import entries, high_water
+from agent_pipeline.audit import entries
+from agent_pipeline.audit.log import Log
 from agent_pipeline.documents import levels, strict
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.documents.summary import MERGER_ID, Summary
 from agent_pipeline.documents.verification import PASSED, Verification
 from agent_pipeline.errors import PolicyError, StaleError
 from agent_pipeline.policy import digest
-from agent_pipeline.repository import attestations, commits, records, remotes, worktree
+from agent_pipeline.repository import attestations, commits, landed, records, remotes, worktree
 from agent_pipeline.repository.dossier import MERGE, Dossier, attestation_path
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.refs import RefUpdate
@@ -35,11 +36,15 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a merge rests on: the decision, CI's and the reviewers' envelopes that held in it, the staged commit."""
+    """What a merge rests on: the decision, the envelopes that held in it, the staged commit, the log as it was then.
+
+    The merge is published only where that log has grown by nothing else: a rejection or a closure may have come since.
+    """
 
     decision: Verification
     envelopes: tuple[bytes, ...]
     staged: str
+    log: Log
 
 
 def merge(desk: Desk, dossier: Dossier, basis: Basis, hand: Hand, now: datetime) -> Merged:
@@ -56,11 +61,11 @@ def merge(desk: Desk, dossier: Dossier, basis: Basis, hand: Hand, now: datetime)
             f"your working tree has changes of its own in {', '.join(in_the_way[:5])}",
             hint="stash them (a commit would move the branch), then land again; nothing was changed",
         )
-    log = high_water.open_log(desk)
+    landed.check_in_force(desk)
     summary = hand.signer.statement(_summary(desk, dossier, basis, now)).to_json()
     detail = f"{target} on {old}"
     said = entries.about(dossier, "merged", (*basis.envelopes, summary), detail)
-    logged = entries.append(desk, log, said, hand.signer.statement, now)
+    logged = entries.append(desk, basis.log, said, hand.signer.statement, now)
     new = _merge_commit(desk, dossier, basis.staged, str(logged.new), hand, now)
     files = {attestation_path(dossier.number, MERGE, summary): summary}
     updates = [

@@ -23,7 +23,7 @@ from agent_pipeline.documents.images_lock import REQUIREMENTS, ImagesLock
 from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.root import TrustRoot
-from agent_pipeline.errors import GitError, RejectedError, SchemaError, SignatureError, UsageError
+from agent_pipeline.errors import GitError, RejectedError, SchemaError, SignatureError, StaleError, UsageError
 from agent_pipeline.policy import load as load_policy
 from agent_pipeline.repository import anchor as anchors
 from agent_pipeline.repository import commits, remotes, seen_roots
@@ -37,9 +37,13 @@ RULE_SETTERS: Final = ("root", "policy")
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """The rules in force at `commit` of the anchor's branch; with `trial`, rules that nobody has merged yet."""
+    """The rules in force at `commit` of the anchor's branch; with `trial`, rules that nobody has merged yet.
+
+    `ref` is what named the commit in this clone.
+    """
 
     anchor: Anchor
+    ref: str
     commit: str
     policy_bytes: bytes
     policy: Policy
@@ -107,9 +111,10 @@ def load(clone: Clone, remote: str | None, anchor: Anchor, now: datetime | None)
     who may set them.
     """
     for branch, trial in ((anchor.branch, False), (SETUP_BRANCH, True)):
-        commit = clone.ref(remotes.tracking(remote, branch))
+        ref = remotes.tracking(remote, branch)
+        commit = clone.ref(ref)
         if commit is not None and clone.file(commit, POLICY_PATH) is not None:
-            return _read(clone, commit, anchor, now, trial=trial)
+            return _read(clone, ref, commit, anchor, now, trial=trial)
     raise UsageError(
         f"{anchor.branch} has no {POLICY_PATH}, and there is no branch agent-pipeline-setup",
         hint="set the repository up with `agent-pipeline init`, and push or merge its commit",
@@ -121,7 +126,24 @@ def read_back(desk: Desk, commit: str) -> Landed:
 
     Raises `SchemaError`, `SignatureError`, `UsageError` for what nobody could read: more than any reader takes, too.
     """
-    return _read(desk.clone, commit, desk.landed.anchor, None, trial=desk.landed.trial)
+    return _read(desk.clone, desk.landed.ref, commit, desk.landed.anchor, None, trial=desk.landed.trial)
+
+
+def check_in_force(desk: Desk) -> None:
+    """Raise `StaleError` when this clone knows of other rules by now than those that the desk was opened with.
+
+    Another command fetched meanwhile: records and the log are read as they are now, so what is judged may have been
+    made under rules that this command has not read, and a rejection would be final.
+    """
+    before, tip = desk.landed, desk.clone.ref(desk.landed.ref)
+    if tip == before.commit:
+        return
+    now = read_back(desk, tip) if tip is not None else None
+    rules = [(one.policy_bytes, one.root, one.images, one.requirements) for one in (before, now) if one is not None]
+    if rules[0] != rules[-1] or now is None:
+        raise StaleError(
+            f"the rules on {before.anchor.branch} are other ones than when this began", hint="run the command again"
+        )
 
 
 @contextmanager
@@ -134,7 +156,7 @@ def _named(where: str) -> Iterator[None]:
         raise SchemaError(f"{where}: {error.message}", hint=hint) from error
 
 
-def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime | None, *, trial: bool) -> Landed:
+def _read(clone: Clone, ref: str, commit: str, anchor: Anchor, now: datetime | None, *, trial: bool) -> Landed:
     policy_bytes, images = clone.file(commit, POLICY_PATH), clone.file(commit, IMAGES_PATH)
     if policy_bytes is None or images is None:
         raise UsageError(f"{commit[:12]} lacks {IMAGES_PATH}", hint="restore it from the commit that `init` made")
@@ -149,6 +171,7 @@ def _read(clone: Clone, commit: str, anchor: Anchor, now: datetime | None, *, tr
         policy = load_policy(policy_bytes)
     return Landed(
         anchor=anchor,
+        ref=ref,
         commit=commit,
         policy_bytes=policy_bytes,
         policy=policy,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from agent_pipeline.agent.prompts import registry
 from agent_pipeline.attestation.trust import check_expiry
 from agent_pipeline.audit import high_water
+from agent_pipeline.audit.log import Log
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import FAILED, Verification
@@ -59,9 +61,8 @@ def check_trees(clone: Clone, dossier: Dossier) -> None:
         )
 
 
-def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
-    """Return everything that the verification of one proposal needs. Raises `SignatureError` for a rewound log."""
-    log = high_water.open_log(desk)
+def inputs(desk: Desk, dossier: Dossier, log: Log, now: datetime) -> Inputs:
+    """Return everything that the verification of one proposal needs, as of `log`."""
     return Inputs(
         request=dossier.record.id,
         number=dossier.number,
@@ -85,7 +86,7 @@ def inputs(desk: Desk, dossier: Dossier, now: datetime) -> Inputs:
 
 def verify_dossier(desk: Desk, dossier: Dossier, now: datetime) -> Verification:
     """Verify one proposal as CI does. Raises what `_check_own` raises."""
-    found = verify(inputs(desk, dossier, now))
+    found = verify(inputs(desk, dossier, high_water.open_log(desk), now))
     _check_own(desk, found, now)
     return found
 
@@ -110,13 +111,15 @@ def staged_tip(desk: Desk, dossier: Dossier) -> str | None:
     return desk.tip(branch_of(dossier.record.id))
 
 
-def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str, staged: str | None) -> LandingInputs:
-    """Return everything that the decision to merge needs.
+def landing_inputs(
+    desk: Desk, dossier: Dossier, log: Log, now: datetime, *, merger: str, staged: str | None
+) -> LandingInputs:
+    """Return everything that the decision to merge needs, as of `log`.
 
     `merger` is the id of the key that would sign it, `staged` the commit on `agent/<id>`, as `staged_tip` read it.
     """
     return LandingInputs(
-        inputs=inputs(desk, dossier, now),
+        inputs=inputs(desk, dossier, log, now),
         attestations=tuple(dossier.attestations.values()),
         staged=commits.signature_of(desk.clone, staged) if staged is not None else None,
         target_tip=desk.tip(dossier.proposal.target),
@@ -124,17 +127,26 @@ def landing_inputs(desk: Desk, dossier: Dossier, now: datetime, *, merger: str, 
     )
 
 
-def decide_landing(
-    desk: Desk, dossier: Dossier, now: datetime, *, merger: str
-) -> tuple[Verification, tuple[bytes, ...], str | None]:
-    """Decide as the merge does.
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision to merge and all that it rests on: only with these very things does it hold.
 
-    Return the decision, CI's and the reviewers' envelopes that it rests on, and the staged commit that it is about: the
-    branch may be another by now, whoever fetches in this clone moves it. Raises what `_check_own` raises.
+    `envelopes` are CI's and the reviewers' that counted, `staged` the commit that it is about, `log` how far the log
+    had come. The refs may name others by now: whoever fetches in this clone, or pushes into it, moves them.
     """
-    staged = staged_tip(desk, dossier)
-    landing = landing_inputs(desk, dossier, now, merger=merger, staged=staged)
+
+    decision: Verification
+    envelopes: tuple[bytes, ...]
+    staged: str | None
+    log: Log
+
+
+def decide_landing(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) -> Decided:
+    """Decide as the merge does. Raises what `_check_own` raises, `SignatureError` for a rewound log."""
+    log, staged = high_water.open_log(desk), staged_tip(desk, dossier)
+    landing = landing_inputs(desk, dossier, log, now, merger=merger, staged=staged)
     decision = decide(landing)
     _check_own(desk, decision, now)
     held = so_far(landing).envelopes
-    return decision, tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held), staged
+    envelopes = tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held)
+    return Decided(decision, envelopes, staged, log)

@@ -38,7 +38,8 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     """Return the document that `show --json` prints. Raises `SchemaError` when a proposal's manifest is gone."""
     prefix, number = records.split_id(name)
     record = records.find(desk.clone, prefix, desk.remote)
-    logged = about(desk, high_water.open_log(desk), record.id)
+    log = high_water.open_log(desk)
+    logged = about(desk, log, record.id)
     entries = logged.entries
     state = state_of(record, entries, desk.landed.root)
     stopped = stopped_by(logged.signed)
@@ -55,7 +56,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
         return document | {"next": next_step(state.word, record.id, desk.landed.root, (), state.request.requester)}
     dossier = open_dossier(record, number)
     staged = evidence.staged_tip(desk, dossier)
-    landing = evidence.landing_inputs(desk, dossier, now, merger=_any_merger(desk), staged=staged)
+    landing = evidence.landing_inputs(desk, dossier, log, now, merger=_any_merger(desk), staged=staged)
     decision = decide(landing)
     merged = next((entry for entry in entries if entry.event == "merged" and entry.request == record.id), None)
     vouched = when_merged(landing, merged) if merged is not None else so_far(landing)

@@ -16,7 +16,7 @@ from agent_pipeline.documents.test_result import ReplayTest
 from agent_pipeline.documents.verification import FAILED, PASSED, UNKNOWN, Check, Verification, verdict
 from agent_pipeline.errors import CheckError, SchemaError, StaleError, UnavailableError
 from agent_pipeline.policy import digest
-from agent_pipeline.repository import commits, records, remotes
+from agent_pipeline.repository import commits, landed, records, remotes
 from agent_pipeline.repository.dossier import (
     REPLAY_REPORT,
     SUMMARY,
@@ -127,6 +127,7 @@ def stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand, now: datetime)
 
     Raises `StaleError` when something moved meanwhile; nothing is half-written then.
     """
+    landed.check_in_force(desk)
     log = high_water.open_log(desk)  # it may have been fetched again since the verification
     cord.check(desk, log)  # what was judged while the cord was pulled says nothing of the proposal
     reports = {report_path(dossier.number, VERIFICATION_REPORT): found.verification.to_json()}
