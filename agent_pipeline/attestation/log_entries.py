@@ -98,8 +98,9 @@ def standing(entries: Iterable[Signed]) -> tuple[Signed, ...]:
 
 def _check_void(index: int, ended: Former, endings: Iterable[LogEntry]) -> None:
     known = ended.until if ended.revoked else ended.until - 1  # in good order a key may sign the entry by which it ends
+    event = "revoked" if ended.revoked else "retired"  # an earlier end, in good order, says nothing of a theft
     for entry in endings:
-        if ended.keyid in (entry.keys or ()) and known <= entry.index < index:
+        if entry.event == event and ended.keyid in (entry.keys or ()) and known <= entry.index < index:
             raise SignatureError(
                 f"entry {index} of the log is signed by key {ended.keyid[:8]}, which entry {entry.index} had "
                 f"{entry.event}",

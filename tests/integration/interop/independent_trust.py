@@ -213,10 +213,10 @@ class Log:
     def _check_voids(self, voids: Iterable[tuple[Any, str]]) -> None:
         for entry, keyid in voids:
             last = max((one for one in self.root.former if one["keyid"] == keyid), key=lambda one: int(one["until"]))
-            known = last["until"] - (0 if last["revoked"] else 1)
+            event, known = ("revoked", last["until"]) if last["revoked"] else ("retired", last["until"] - 1)
             for end in self.entries:
-                late = keyid in end.get("keys", ()) and known <= end["index"] < entry["index"]
-                need(not late, f"entry {entry['index']} is by a key whose end the log knew")
+                about = end["event"] == event and keyid in end.get("keys", ())
+                need(not about or not known <= end["index"] < entry["index"], f"entry {entry['index']} is by a key whose end the log knew")
 
     def names(self) -> dict[str, int]:
         """The first entry that names each envelope."""

@@ -115,6 +115,22 @@ def test_entries_of_a_key_that_was_stolen_are_void_until_the_log_says_so() -> No
         standing(after, root)
 
 
+def test_a_role_that_ended_in_good_order_before_a_theft_was_known_breaks_no_honest_log() -> None:
+    """The log knew of that end, and not of the theft: what the key said between them is void, and nobody's fault."""
+    keyid, about = public("robot").keyid, {"request": None, "statement": None, "number": None}
+    log = before()
+    fewer = drafts.remove(ROOT, "robot", ("merger",), until=3, expires=LATER)
+    ci = Maker(root=ROOT, ci="robin")
+    log += [ci.entry(log, "retired", **about, keys=(keyid,), since=3, root=2)]
+    log += [MAKER.entry(log, "admitted", request="b" * 16, root=2)]
+    assert [entry.index for entry in standing(log, fewer)] == [0, 1, 2, 3]
+    root = drafts.revoke(fewer, keyid, since=2, expires=LATER)
+    log += [ci.entry(log, "revoked", **about, keys=(keyid,), since=2, root=3)]
+    assert [entry.index for entry in standing(log, root)] == [0, 1, 2, 4]
+    with pytest.raises(SignatureError, match=r"entry 5 of the log is signed by key \w+, which entry 4 had revoked"):
+        standing([*log, MAKER.entry(log, "admitted", request="b" * 16)], root)
+
+
 def test_a_void_admission_admits_nothing() -> None:
     assert failed(decide(landing(stolen("robot", ADMITTED)))) >= {"admitted"}
 
