@@ -91,12 +91,15 @@ def standing(entries: Iterable[Signed]) -> tuple[Signed, ...]:
     kept = tuple(signed for signed in every if signed.ended is None)
     endings = [signed.entry for signed in kept if signed.entry.event in ENDINGS]
     for signed in every:
-        if signed.ended is not None:
-            _check_void(signed.entry.index, signed.ended, endings)
+        check_void(signed, endings)
     return kept
 
 
-def _check_void(index: int, ended: Former, endings: Iterable[LogEntry]) -> None:
+def check_void(signed: Signed, endings: Iterable[LogEntry]) -> None:
+    """Raise `SignatureError` for a void entry after one of `endings`, which stand, that told of its key's end."""
+    ended, index = signed.ended, signed.entry.index
+    if ended is None:
+        return
     known = ended.until if ended.revoked else ended.until - 1  # in good order a key may sign the entry by which it ends
     event = "revoked" if ended.revoked else "retired"  # an earlier end, in good order, says nothing of a theft
     for entry in endings:

@@ -7,11 +7,12 @@ entry builds on another's lie; an audit goes through everything. What is kept is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent_pipeline.attestation import log_entries
 from agent_pipeline.attestation.log_entries import FIRST, Roots, Signed
 from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents.log_entry import ENDINGS, LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import RejectedError, SignatureError
 from agent_pipeline.repository import commits
@@ -43,11 +44,16 @@ class Passed:
 
 @dataclass(slots=True)
 class _State:
-    """The log so far: what must follow, the newest commit whose tree is known to be right, what changed since then."""
+    """The log so far: what must follow, the newest commit whose tree is known to be right, what changed since then.
+
+    `endings` are the entries that told of a key's end, those up to the commit `unread` only once somebody asks.
+    """
 
     roots: Roots
     good: str | None
     files: dict[str, bytes | None]
+    unread: str | None = None
+    endings: list[LogEntry] = field(default_factory=list)
 
 
 def since(clone: Clone, head: str, base: str | None) -> Iterator[str]:
@@ -82,6 +88,7 @@ def walk(clone: Clone, root: TrustRoot, head: str, base: str | None = None) -> I
         except RejectedError as error:
             yield Finding(error.message, error.hint or _FIND_OUT, index, committer=commits.committer(clone, commit))
             return
+        yield from _late(clone, state, commit, signed, root)
         yield from _compared(clone, state, commit, signed)
         yield Passed(commit, signed)
         try:
@@ -95,7 +102,26 @@ def _state_at(clone: Clone, base: str) -> _State:
     envelope = audit_log.envelope_of(clone, base)
     entry = log_entries.read_unsigned(envelope)
     roots = log_entries.after(lambda path: audit_log.stored(clone, base, path), entry, envelope)
-    return _State(roots, base, dict(roots.files))
+    return _State(roots, base, dict(roots.files), base)
+
+
+def _late(clone: Clone, state: _State, commit: str, signed: Signed, root: TrustRoot) -> Iterator[Finding]:
+    """Yield that a void entry stands after the log's own about its key's end, where nobody honest can have put it.
+
+    Threat: a thief who goes on with the key after `trust revoke`, and may push. Before the log's own entry nobody could
+    know of that end, and void is all that such an entry is.
+    """
+    if signed.ended is None:
+        return
+    if state.unread is not None:
+        before = audit_log.at(clone, state.unread, root).about_everything(root)
+        state.endings[:0] = [one.entry for one in before if one.entry.event in ENDINGS]
+        state.unread = None
+    try:
+        log_entries.check_void(signed, state.endings)
+    except SignatureError as error:
+        made_by = commits.committer(clone, commit)
+        yield Finding(error.message, error.hint or _FIND_OUT, signed.entry.index, None, signed.person, made_by)
 
 
 def _compared(clone: Clone, state: _State, commit: str, signed: Signed) -> Iterator[Finding]:
@@ -120,6 +146,7 @@ def _go_on(clone: Clone, state: _State, commit: str, envelope: bytes, signed: Si
     honest = replace(signed.entry, history=state.roots.history, state=state.roots.state)
     if signed.ended is None:
         state.good, state.files = commit, {}
+        state.endings += [signed.entry] if signed.entry.event in ENDINGS else []
     base, files = state.good, state.files
 
     def read(path: str) -> bytes | None:

@@ -54,7 +54,6 @@ class Audit:
     def _high_water(self, log: audit_log.Log) -> Iterator[Finding]:
         try:
             high_water.check(self.desk, log)
-            log.about_everything(self.desk.landed.root)
         except RejectedError as error:
             yield Finding(error.message, error.hint or _RESTORE, ref=LOG)
 

@@ -215,8 +215,9 @@ class Log:
             last = max((one for one in self.root.former if one["keyid"] == keyid), key=lambda one: int(one["until"]))
             event, known = ("revoked", last["until"]) if last["revoked"] else ("retired", last["until"] - 1)
             for end in self.entries:
-                about = end["event"] == event and keyid in end.get("keys", ())
-                need(not about or not known <= end["index"] < entry["index"], f"entry {entry['index']} is by a key whose end the log knew")
+                late = end["event"] == event and keyid in end.get("keys", ())
+                late = late and known <= end["index"] < entry["index"]
+                need(not late, f"entry {entry['index']} is by a key whose end the log knew")
 
     def names(self) -> dict[str, int]:
         """The first entry that names each envelope."""

@@ -19,6 +19,7 @@ from support.trust import NOW, TEAM, Maker, ended, public, root_of
 
 from agent_pipeline import config as configuration
 from agent_pipeline.audit import events, log
+from agent_pipeline.audit.walking import Finding, walk
 from agent_pipeline.config import Config
 from agent_pipeline.documents import strict
 from agent_pipeline.errors import SchemaError, SignatureError, StaleError, StorageError
@@ -223,6 +224,12 @@ def test_entries_by_a_key_that_ended_are_passed_over_and_stay(project: Project) 
     project.git("update-ref", LOG, log.append(now, now.following(), late))
     with pytest.raises(SignatureError, match="which entry 2 had revoked"):
         log.read(project.clone, None, root).about_everything(root)
+    for base in (None, now.head):  # whoever has gone through the log up to its `revoked` knows of it all the same
+        steps = list(walk(project.clone, root, project.git("rev-parse", LOG), base))
+        (row,) = [step for step in steps if isinstance(step, Finding)]
+        assert (row.index, row.signer, row.ref) == (3, "eve", None)
+        assert "which entry 2 had revoked" in row.what
+    assert not [step for step in walk(project.clone, root, str(now.head)) if isinstance(step, Finding)]
 
 
 # This machine's events.
