@@ -13,23 +13,29 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from support.courts import refused, refusing
+from support.hostile import stolen
+from support.logs import prove
 from support.teams import LOG, MAIN, Team
-from support.trust import NOW, POLICY, TEAM, Maker, public, root_of, seal_root
+from support.trust import NOW, POLICY, TEAM, Maker, public, root_of, seal_root, sign
 
 from agent_pipeline.attestation import drafts, keys, trust
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.approval import REJECTED
+from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.root import Key, Person, TrustRoot, first_digest
-from agent_pipeline.documents.verification import FAILED, UNKNOWN, Verification
+from agent_pipeline.documents.statement import Statement
+from agent_pipeline.documents.verification import PASSED, UNKNOWN
 from agent_pipeline.errors import SchemaError, SignatureError, UnavailableError
 from agent_pipeline.policy import load as load_policy
-from agent_pipeline.verify import decide
+from agent_pipeline.verify import decide, verify
 
 At = Callable[[str], Team]
 LATER = NOW + timedelta(days=365)
 ROOTS = {"ada": ("root",), "bob": ("root",), "cy": ("root",)}
 TWO = root_of(ROOTS, threshold=2)
+TWO_REVIEWERS = POLICY.replace(b"reviewers: 1", b"reviewers: 2")
 # The points of small order, and one written in a way that is not canonical (RFC 8032, 5.1.3; CCTV).
 WEAK = (
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -43,10 +49,6 @@ WEAK = (
 def loaded(*versions: tuple[TrustRoot, tuple[str, ...]]) -> TrustRoot:
     chain = [seal_root(root, *names) for root, names in versions]
     return trust.load_root(chain, pin=first_digest(versions[0][0].to_json()), now=NOW)
-
-
-def failed(decision: Verification) -> dict[str, str]:
-    return {check.name[3:]: check.reason for check in decision.checks if check.outcome == FAILED}
 
 
 # Keys and people.
@@ -74,6 +76,21 @@ def test_012_two_keys_of_one_person_are_one_person() -> None:
     assert loaded((root, ("ada", "bob"))) == root
     with pytest.raises(SignatureError, match="wants 2 people"):
         trust.parse(replace(root, keys=both, people=people[:1]).to_json())
+    maker = Maker(root=with_second_key(root_of(TEAM, bots=("robot",)), "rita"), policy=TWO_REVIEWERS)
+    given = maker.landing()
+    again = sign(Statement.from_json(Envelope.from_json(given.attestations[-1]).payload), "rita-2")
+    refused(decide(replace(given, attestations=(*given.attestations, again))), "38 reviews", "1 of 2")
+    other = maker.approval("rex")
+    assert decide(replace(given, attestations=(*given.attestations, again, other))).verdict == PASSED
+    instead = (*given.attestations[:-1], again, other)  # it is her key as much as the first one
+    assert decide(replace(given, attestations=instead)).verdict == PASSED
+
+
+def with_second_key(root: TrustRoot, name: str) -> TrustRoot:
+    """The same people, and somebody has one key more."""
+    key = replace(public(f"{name}-2"), owner=name)
+    people = tuple(replace(one, keys=(*one.keys, key.keyid)) if one.name == name else one for one in root.people)
+    return replace(root, keys=tuple(sorted((*root.keys, key), key=lambda one: one.keyid)), people=people)
 
 
 @pytest.mark.parametrize("text", WEAK)
@@ -101,7 +118,7 @@ def test_013_a_key_for_which_anybody_can_sign_enters_no_trust_root(text: str) ->
     ids=["who asked", "who runs the agent", "who is both"],
 )  # fmt: skip
 def test_052_nobody_reviews_what_he_asked_for_or_ran(maker: Maker, said: str) -> None:
-    assert said in failed(decide(maker.landing()))["reviews"]
+    refused(decide(maker.landing()), "38 reviews", said)
 
 
 def test_052_a_bot_is_no_reviewer_and_no_root() -> None:
@@ -109,21 +126,21 @@ def test_052_a_bot_is_no_reviewer_and_no_root() -> None:
         with pytest.raises(SignatureError, match="robot is a bot"):
             drafts.add(root_of(TEAM, bots=("robot",)), "robot", None, (role,), expires=LATER)
     bot = root_of(TEAM, bots=("robot", "rita"))  # no reader takes such a root; if one did, she would not count
-    found = failed(decide(Maker(root=bot).landing()))
-    assert "rita is a bot" in found["trust root"]
-    assert "0 of 1 reviews" in found["reviews"]
+    decision = decide(Maker(root=bot).landing())
+    refused(decision, "03 trust root", "rita is a bot")
+    refused(decision, "38 reviews", "0 of 1 reviews")
 
 
 def test_053_an_approval_that_was_taken_back_does_not_count() -> None:
     maker = Maker()
     given = maker.landing()
     rejected = replace(given, attestations=(*given.attestations, maker.approval("rita", REJECTED)))
-    assert set(failed(decide(rejected))) == {"rejections", "reviews", "persons"}
+    assert refusing(decide(rejected)) == {"37 rejections", "38 reviews", "39 persons"}
 
 
 def test_054_who_could_sign_has_not_signed() -> None:
     """gittuf counted the trusted people instead of the signers (#1315)."""
-    assert "0 of 1 reviews" in failed(decide(Maker(reviewers=()).landing()))["reviews"]
+    refused(decide(Maker(reviewers=()).landing()), "38 reviews", "0 of 1 reviews")
     with pytest.raises(SignatureError, match="; ada signed"):
         loaded((TWO, ("ada",)))
 
@@ -134,9 +151,10 @@ def test_055_an_approval_by_a_key_in_another_role_is_none() -> None:
     maker = Maker(root=root_of(TEAM | {f"pat-{role}": (role,) for role in roles}, bots=("robot",)), reviewers=())
     given = maker.landing()
     others = [maker.approval(name) for name in ("robot", "ada", "eve", *(f"pat-{role}" for role in roles))]
-    assert "0 of 1 reviews" in failed(decide(replace(given, attestations=(*given.attestations, *others))))["reviews"]
+    decision = decide(replace(given, attestations=(*given.attestations, *others)))
+    refused(decision, "38 reviews", "0 of 1 reviews")
     counted = decide(replace(given, attestations=(*given.attestations, *others, maker.approval("rita"))))
-    assert failed(counted) == {}
+    assert refusing(counted) == set()
 
 
 # Versions, keys and time.
@@ -148,13 +166,13 @@ def test_056_an_older_trust_root_that_everybody_signed_is_not_taken_again(at: At
     before = team.mallory.ref(MAIN)
     newest = team.alice.yes("trust", "remove", "rosa")["commit"]
     team.mallory.push(MAIN, before)
-    refused = team.alice.run("list", "--json")
-    assert refused.code == 1, str(refused)
-    assert "was rewound or replaced: version 4 of the trust root was seen here" in refused.document["error"]["message"]
+    done = team.alice.run("list", "--json")
+    assert done.code == 1, str(done)
+    assert "was rewound or replaced: version 4 of the trust root was seen here" in done.document["error"]["message"]
     for person in (team.rosa, team.ci):  # they never saw it; the log has, and says so
-        refused = person.run("list", "--json")
-        assert refused.code == 1, str(refused)
-        assert "goes by version 4 of the trust root" in refused.document["error"]["message"]
+        done = person.run("list", "--json")
+        assert done.code == 1, str(done)
+        assert "goes by version 4 of the trust root" in done.document["error"]["message"]
     team.alice.git("push", "-q", "origin", f"{newest}:{MAIN}")  # as the error says
     assert team.alice.run("list").code == 0
 
@@ -216,7 +234,7 @@ def test_061_a_policy_that_changed_between_verification_and_merge_lands_nothing(
     weaker = POLICY.replace(b"reviewers: 1", b"reviewers: 0").replace(b"persons: 3", b"persons: 1")
     assert isinstance(load_policy(weaker), Policy)
     changed = replace(given, inputs=replace(given.inputs, policy_bytes=weaker))
-    assert {"policy", "admitted"} <= set(failed(decide(changed)))
+    assert {"11 policy", "34 admitted"} <= refusing(decide(changed))
 
 
 def test_063_a_thief_s_entries_after_the_revocation_say_nothing(at: At) -> None:
@@ -239,19 +257,63 @@ def test_063_a_thief_s_entries_after_the_revocation_say_nothing(at: At) -> None:
     shown = json.loads(team.shown(team.alice).out)
     assert shown["state"] == "proposed"  # the thief's admission is void
     assert "replayed" not in shown["proofs"]
-    refused = thief.run("ci", "run", "--json")
-    assert refused.code == 1, str(refused)
-    assert "was revoked: as `ci` it counts below entry 0" in refused.document["error"]["message"]
+    said_no = thief.run("ci", "run", "--json")
+    assert said_no.code == 1, str(said_no)
+    assert "was revoked: as `ci` it counts below entry 0" in said_no.document["error"]["message"]
     team.mallory.fetch()
     stolen_head = team.mallory.ref(LOG)
     parent = team.mallory.git("rev-parse", f"{stolen_head}^").strip()
     team.mallory.push(LOG, parent)  # the entry that revokes is gone
-    refused = team.alice.run("list", "--json")
-    assert refused.code == 1, str(refused)
-    assert "the log was rewound or replaced" in refused.document["error"]["message"]
+    said_no = team.alice.run("list", "--json")
+    assert said_no.code == 1, str(said_no)
+    assert "the log was rewound or replaced" in said_no.document["error"]["message"]
     assert (
         json.loads(team.shown(team.rosa).out)["state"] == "proposed"
     )  # the trust root alone says so to who never saw it
+
+
+def test_063_a_thief_who_goes_on_after_the_revocation_is_named_and_nobody_goes_on(at: At) -> None:
+    """One entry by CI's stolen key before `trust revoke`, which is only void, and one pushed after it."""
+    team = at("approved")
+    stolen(team, team.mallory.ref(LOG), "rejected", detail="before it was noticed")
+    team.alice.yes("trust", "revoke", keys_of(team, "ci"), "--since", "1")
+    audit = team.rosa.yes("audit", "verify")
+    assert (audit["findings"], audit["entries"], audit["void"]) == ([], 3, 1)  # an honest log, and nobody's fault
+    team.mallory.fetch()
+    good = team.mallory.ref(LOG)
+    late = stolen(team, good, "approved", detail="after it")
+    why = "entry 3 of the log is signed by key "
+    for argv in (("list",), ("ci", "merge", team.id), ("stop", "--all")):
+        done = team.alice.run(*argv, "--json")  # she has every role that these want
+        assert done.code == 1, str(done)
+        message = done.document["error"]["message"]
+        assert why in message, message
+        assert "which entry 2 had revoked" in message
+    assert team.tip(LOG) == late
+    done = team.rosa.run("audit", "verify", "--json")
+    assert done.code == 1, str(done)
+    (found,) = done.document["findings"]
+    assert (found["index"], found["signer"]) == (3, "ci")
+    assert found["committer"].startswith("agent-pipeline <")
+    assert why in found["what"]
+    assert "put refs/agent-pipeline/log back" in found["todo"]
+    team.mallory.push(LOG, good)  # as the finding says
+    assert team.rosa.yes("audit", "verify")["findings"] == []
+
+
+def test_063_the_verifier_refuses_a_log_in_which_a_revoked_key_goes_on() -> None:
+    """Somebody else's entry is put on top, so that there is a proof of it."""
+    before = root_of({**TEAM, "robin": ("ci", "merger")}, bots=("robot", "robin"))
+    root = drafts.revoke(before, public("robot").keyid, since=1, expires=LATER)
+    maker, robin = Maker(root=before), Maker(root=root, ci="robin")
+    about_all = {"request": None, "number": None, "statement": None}
+    told = [maker.admission()]
+    told.append(robin.entry(told, "revoked", keys=(public("robot").keyid,), since=1, **about_all))
+    late = [*told, maker.entry(told, "approved", reviewer="rita")]
+    late.append(robin.entry(late, "resumed", **about_all))
+    inputs = replace(maker.inputs(), root=root)
+    assert verify(replace(inputs, log=prove(told, inputs.request))).verdict == PASSED
+    refused(verify(replace(inputs, log=prove(late, inputs.request))), "30 log", "which entry 1 had revoked")
 
 
 def keys_of(team: Team, name: str) -> str:

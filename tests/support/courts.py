@@ -26,6 +26,11 @@ def failed(verification: Verification) -> dict[str, str]:
     return {check.name[3:]: check.reason for check in verification.checks if check.outcome == FAILED}
 
 
+def refusing(verification: Verification) -> set[str]:
+    """The steps that refuse, by number and name, such as `05 runner`."""
+    return {check.name for check in verification.checks if check.outcome == FAILED}
+
+
 def refused(verification: Verification, step: str, word: str = "", *, alone: bool = False) -> None:
     """Check that the numbered step (such as `05 runner`) refuses with `word`, and that it counts."""
     found = {check.name: check.reason for check in verification.checks if check.outcome == FAILED}

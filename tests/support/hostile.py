@@ -10,13 +10,18 @@ from typing import Any, Final
 
 from support.people import Person
 from support.pushers import Pusher
-from support.teams import MAIN, REQUESTS, Team
+from support.teams import LOG, MAIN, REQUESTS, Team
+from support.trust import NOW
 
 from agent_pipeline import clock
-from agent_pipeline.documents import strict
+from agent_pipeline.audit import log as audit_log
+from agent_pipeline.documents import moments, strict
+from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.proposal import Proposal
 from agent_pipeline.documents.provenance import Command, Provenance, SandboxFacts, Usage
 from agent_pipeline.documents.request import EngineChoice, Limits, Request
+from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.transcript import line
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository import records, trees
@@ -135,3 +140,35 @@ class HostileRunner:
             outcome="finished", runner_version="0.1.0", started=asked.created, finished=asked.created,
             command=Command(tuple(argv), strict.sha256(strict.canonical(list(argv))), strict.sha256(b""), 0),
         )  # fmt: skip
+
+
+def stolen(team: Team, base: str, event: str, *, push: bool = True, **fields: Any) -> str:
+    """A thief with CI's key appends an entry after the log's commit `base`, and pushes it by force."""
+    clone = HostileRunner(team).clone
+    team.alice.git("fetch", "-q", "origin", f"+{LOG}:refs/stolen/log")
+    root = team_root(team)
+    log = audit_log.at(clone, base, root)
+    roots = log.following()
+    honest = {name: getattr(roots, name) for name in ("index", "previous", "history", "state")}
+    said: dict[str, Any] = {"request": team.id, "number": 1, "statement": "7" * 64, "envelopes": ()} | honest | fields
+    entry = LogEntry(
+        version=1, event=event, repository=root.repository, created=moments.write(NOW), root=root.version, **said
+    )
+    envelope = signer(team.ci).statement(entry.to_statement()).to_json()
+    lying = dataclasses.replace(
+        roots, history=entry.history, state=entry.state, index=entry.index, previous=entry.previous
+    )
+    commit = audit_log.append(log, lying, envelope)
+    if push:
+        team.alice.git("push", "-q", "--force", "origin", f"{commit}:{LOG}")
+    return commit
+
+
+def team_root(team: Team) -> TrustRoot:
+    """The trust root on the protected branch."""
+    clone = HostileRunner(team).clone
+    files = team.alice.git("ls-tree", "-r", "--name-only", "refs/remotes/origin/main", ".agent-pipeline/trust").split()
+    newest = max(files, key=lambda path: int(path.rpartition("/")[2].split(".")[0]))
+    data = clone.file(clone.commit("refs/remotes/origin/main"), newest)
+    assert data is not None
+    return TrustRoot.from_json(Envelope.from_json(data.strip()).payload)
