@@ -10,25 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.courts import Court, refused
-from support.hostile import HostileRunner
+from support.courts import Court, refused, refusing
+from support.hostile import HostileRunner, team_root
+from support.keyrings import written
 from support.logs import prove
 from support.people import Person
-from support.teams import REQUESTS, Team
+from support.teams import MAIN, REQUESTS, Team
 from support.trust import IMAGE, NOW, POLICY, Maker, change, private, public, seal, sign
 
 from agent_pipeline import clock
-from agent_pipeline.attestation import dsse
+from agent_pipeline.attestation import drafts, dsse
 from agent_pipeline.documents import moments, strict
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.documents.request import EngineChoice, Limits
+from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
 from agent_pipeline.documents.verification import PASSED, UNKNOWN
 from agent_pipeline.repository.dossier import open_dossier
 from agent_pipeline.repository.records import Record
 from agent_pipeline.repository.trees import Put
+from agent_pipeline.repository.trust_files import file_name
+from agent_pipeline.signing.client import Signer
 from agent_pipeline.verify import decide, verify
 
 At = Callable[[str], Team]
@@ -102,6 +106,39 @@ def test_038_another_target_and_rules_from_there(court: Court) -> None:
     refused(told, "11 policy", "in force is")
     refused(honest, "11 policy", "in force is", alone=True)
     assert court.desk().landed.policy.landing.reviewers == 1
+
+
+@pytest.mark.containers
+def test_038_a_trust_root_from_there_gives_nobody_a_role(court: Court, tmp_path: Path) -> None:
+    """A version that Alice signed with her own key, which holds and never landed: it gives Mallory every role."""
+    team = court.runner.team
+    runner = HostileRunner(team)
+    mallory = Signer(str(written(tmp_path / "mallory", private("mallory"))))
+    roles = ("requester", "runner", "ci", "merger", "reviewer", "policy", "root")
+    in_force = team_root(team)
+    generous = drafts.add(in_force, "mallory", mallory.public(), roles, expires=clock.now() + timedelta(days=300))
+    sealed = runner.signer.envelope(ROOT_TYPE, generous.to_json())
+    alice = team.alice
+    alice.git("checkout", "-q", "-b", "generous", runner.base)
+    path = alice.clone / file_name(generous.version, sealed.keyid)
+    path.write_bytes(sealed.to_json() + b"\n")
+    alice.git("add", str(path))
+    alice.git("commit", "-q", "-m", "Mallory may do everything")
+    alice.git("push", "-q", "origin", "generous")
+    there = alice.git("rev-parse", "generous").strip()
+    alice.git("checkout", "-q", "main")
+    runner.signer = mallory
+    tree, facts = runner.built({"calc.py": FILE}, there), {"root_version": generous.version}
+    wanted = [
+        runner.request(requester="mallory", base=there, target=target) for target in ("refs/heads/generous", MAIN)
+    ]
+    asked = [runner.propose(tree, request=one, facts=facts) for one in wanted]
+    for verification in court.judge_all(asked):
+        refused(verification, "05 runner", f"nobody's in version {in_force.version}")
+        refused(verification, "06 requester", f"nobody's in version {in_force.version}")
+    assert "09 target" in refusing(court.judge(asked[0]))
+    landed = court.desk().landed.root
+    assert (landed.version, landed.person("mallory")) == (in_force.version, None)
 
 
 @pytest.mark.parametrize("document", ["request", "provenance", "proposal"])
