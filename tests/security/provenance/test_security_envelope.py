@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.carried import Carried, carried
-from support.courts import failed, refused
+from support.courts import refused, refusing
 from support.interop import both_forms
 from support.logs import prove, standing
 from support.trust import NOW, POLICY, TEAM, Maker, private, public, root_of, seal, seal_root, sign
@@ -26,7 +26,7 @@ from agent_pipeline.documents.approval import REJECTED
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import Person, TrustRoot, first_digest
 from agent_pipeline.documents.statement import PAYLOAD_TYPE, Statement
-from agent_pipeline.documents.verification import PASSED
+from agent_pipeline.documents.verification import FAILED, PASSED
 from agent_pipeline.errors import SignatureError
 from agent_pipeline.repository.records import Record
 from agent_pipeline.review import marks
@@ -64,7 +64,7 @@ def test_001_one_bit_of_the_payload() -> None:
     for bit in range(0, 8 * len(REQUEST.payload), 499):
         altered = replace(REQUEST, payload=flipped(REQUEST.payload, bit))
         verification = verify(replace(GOOD, request_envelope=altered.to_json()))
-        assert {"requester", "documents"} & set(failed(verification))
+        assert {"01 documents", "06 requester"} <= refusing(verification)
         with pytest.raises(SignatureError, match="not one by key"):
             statements.signer(altered, MAKER.root)
 
@@ -353,7 +353,10 @@ def forged_by(who: str) -> tuple[bytes, ...]:
 
 
 def test_022_lines_taken_out_or_bad_ones_put_in_never_help() -> None:
-    """Whatever is left out of a record or added to it by who has no role: a no stays a no, and a yes what it was."""
+    """Whatever is left out of a record or added to it by who has no role: a no stays a no, and a yes what it was.
+
+    Each step that needs what is gone says so, and the rejection, which the log has, stands in each of them.
+    """
     no = MAKER.approval("rex", REJECTED, reason="no")
     entries = [MAKER.admission()]
     entries.append(MAKER.entry(entries, "rejected", [no], reviewer="rex"))
@@ -369,12 +372,26 @@ def test_022_lines_taken_out_or_bad_ones_put_in_never_help() -> None:
     )
     for size in range(len(rejected.attestations) + 1):
         for kept in combinations(rejected.attestations, size):
-            assert decide(replace(rejected, attestations=(*kept, *junk))).verdict != PASSED
+            decision = decide(replace(rejected, attestations=(*kept, *junk)))
+            assert refusing(decision) == {"31 open", "37 rejections"} | missing(kept)
+            assert decision.verdict == FAILED
     assert decide(replace(LANDING, attestations=(*junk, *LANDING.attestations))) == decide(LANDING)
-    needed = set(LANDING.attestations[1:])
     for size in range(len(LANDING.attestations)):
         for kept in combinations(LANDING.attestations, size):
-            assert decide(replace(LANDING, attestations=kept)).verdict != PASSED or needed <= set(kept)
+            decision = decide(replace(LANDING, attestations=kept))
+            assert refusing(decision) == missing(kept)
+            assert decision.verdict == (FAILED if missing(kept) else PASSED)
+
+
+def missing(kept: tuple[bytes, ...]) -> set[str]:
+    """The steps that want what is not among `kept`: the test's result, CI's summary, Rita's approval."""
+    tested, summary, approval = LANDING.attestations[1:]
+    needed = {
+        tested: {"36 proofs"},
+        summary: {"34 admitted", "36 proofs", "39 persons"},
+        approval: {"38 reviews", "39 persons"},
+    }
+    return {step for data, steps in needed.items() if data not in kept for step in steps}
 
 
 # Beside the list.

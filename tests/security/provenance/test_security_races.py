@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from support.courts import refused
 from support.teams import LOG, MAIN, REQUESTS, Team
+from support.trust import Maker
+
+from agent_pipeline.documents.verification import PASSED
+from agent_pipeline.verify import decide
 
 pytestmark = pytest.mark.containers
 
@@ -116,6 +121,13 @@ def test_065_what_was_decided_on_goes_on_before_the_push_arrives(
     again = team.ci.run("ci", "merge", team.id, "--json")
     assert again.code == 1, str(again)
     assert word in again.out, str(again)
+
+
+def test_065_before_the_decision_a_step_says_that_the_target_moved() -> None:
+    given = Maker().landing()
+    refused(decide(replace(given, target_tip="a" * 40)), "33 target unmoved", "ask again", alone=True)
+    gone = decide(replace(given, target_tip=None))
+    assert gone.verdict != PASSED
 
 
 BACK = {

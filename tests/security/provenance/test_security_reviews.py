@@ -100,3 +100,18 @@ def test_051_a_branch_that_moved_after_the_approval(at: At, how: str) -> None:
         assert (code, rows[team.id]["merged"], rows[team.id]["waiting"]) == (1, False, False), rows
     assert MOVED[how] in rows[team.id]["reason"], rows
     assert team.tip() == tip
+
+
+def test_051_the_step_that_looks_at_the_branch() -> None:
+    given = Maker().landing()
+    assert given.staged is not None
+    payload, armored = given.staged
+    evil = Maker().staged(tree=OTHER_ID)
+    for staged, word in (
+        (None, MOVED["gone"]),
+        (evil, MOVED["signed, and evil"]),
+        (Maker().staged(statement=OTHER), MOVED["of another request"]),
+        ((payload, ""), "no armored SSH signature"),
+        ((evil[0], armored), "not one by key"),
+    ):
+        refused(decide(replace(given, staged=staged)), "35 staged", word, alone=True)
