@@ -1,155 +1,152 @@
 """Every leaf of every signed document of a complete, accepted record, changed one by one.
 
 With the old signature: refused at the signature, always. Signed again by the right key: refused by a step that binds
-it, or on the list of what only its signer can know, with the reason.
+it, or on the list of what only its signer can know, with the reason. No member that a schema has is left out.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from support.courts import failed
-from support.logs import prove, standing
-from support.trust import NOW, Maker, root_of, seal, seal_root, sign
+from support.interop import P256, STATEMENTS, pair, with_key
+from support.leaves import Path, changed, leaves, named, renamed, tried
+from support.logs import prove
+from support.members import missing, of_records, of_statement, places
+from support.signed import (
+    Signed,
+    asked,
+    beside,
+    chained,
+    closing,
+    logged,
+    maker_of,
+    merged,
+    offered,
+    ran,
+    rejecting,
+    rejection,
+    shown,
+    taking_back,
+)
+from support.trust import BASE, NOW, REPOSITORY, public, root_of, seal, seal_root, sign
 
-from agent_pipeline.attestation import statements, trust
-from agent_pipeline.documents import moments, strict
+from agent_pipeline.attestation import drafts, keys, statements, trust
+from agent_pipeline.documents import levels, moments, schema, strict
+from agent_pipeline.documents.approval import REJECTED
 from agent_pipeline.documents.closure import Closure
 from agent_pipeline.documents.envelope import Envelope
+from agent_pipeline.documents.offer import VERSION, Offer
 from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
-from agent_pipeline.documents.root import first_digest
+from agent_pipeline.documents.root import TrustRoot, first_digest
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
-from agent_pipeline.documents.verification import PASSED
+from agent_pipeline.documents.summary import MERGER_ID
+from agent_pipeline.documents.verification import FAILED, PASSED, Check
 from agent_pipeline.errors import AgentPipelineError, SignatureError
 from agent_pipeline.verify import decide, verify
+from agent_pipeline.verify.inputs import Inputs
 
-Path = tuple[Any, ...]
-MAKER = Maker()
+ENGINES = {engine: maker_of(engine) for engine in ("claude", "command", "recorded")}
+MAKER = ENGINES["claude"]
 GOOD = MAKER.inputs()
 LANDING = MAKER.landing()
 NOT_ASKED = "the runner's word about its own run: shown as `asserted by the runner`, and no decision reads it"
 WORDS = "words for people; no decision reads them"
-
-
-def leaves(value: Any, path: Path = ()) -> Iterator[Path]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if items is None or not value:
-        yield path
-        return
-    for name, item in items:
-        yield from leaves(item, (*path, name))
-
-
-def other(leaf: Any) -> Any:
-    """A value of the same kind, and where it can be of the same form, that is not the same."""
-    if isinstance(leaf, bool):
-        return not leaf
-    if isinstance(leaf, int):
-        return leaf + 1
-    if isinstance(leaf, list):
-        return ["a"]
-    if isinstance(leaf, dict):
-        return {"a": "a"}
-    if leaf.endswith("Z") and leaf[4:5] == "-":
-        return moments.write(moments.parse(leaf) + timedelta(seconds=1))
-    return leaf[:-1] + ("0" if leaf[-1] == "1" else "1") if leaf else "a"
-
-
-def changed(payload: bytes, path: Path) -> bytes:
-    value = json.loads(payload)
-    place = value
-    for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = other(place[path[-1]])
-    return strict.canonical(value)
-
-
-def named(path: Path) -> str:
-    return "/".join(str(part) for part in path)
-
-
-@dataclass(frozen=True)
-class Signed:
-    """One signed document of the record: its envelope, who signs it, and whether the record still does with another.
-
-    `accepts` says whether everything passes with that envelope in its place. `harmless` are the leaves that a genuine
-    signer may have changed, each with the reason; a path ends there, or goes on below it.
-    """
-
-    envelope: bytes
-    signer: str
-    accepts: Callable[[bytes], bool]
-    harmless: dict[str, str]
-
-
-def in_attestations(old: bytes) -> Callable[[bytes], bool]:
-    """Exchange an envelope beside the proposal, and in the log's entry that admitted it, so that this is not why."""
-
-    def accepts(new: bytes) -> bool:
-        kept = tuple(new if data == old else data for data in LANDING.attestations)
-        return decide(replace(LANDING, attestations=kept)).verdict == PASSED
-
-    return accepts
-
-
-def chained(new: bytes) -> bool:
-    """The entry in the middle of a log: the next one names its envelope, and cannot be exchanged with it."""
-    try:
-        standing((new, NEXT), MAKER.root)
-    except AgentPipelineError:
-        return False
-    return True
-
-
-ENTRY = MAKER.admission()
-NEXT = MAKER.entry([ENTRY], "approved")
-TEST, SUMMARY, APPROVAL = LANDING.attestations[1:4]
-CLOSURE_SAID = Closure(1, GOOD.request, "ada", moments.write(NOW), "changed my mind")
-CLOSURE = sign(CLOSURE_SAID.to_statement(), "ada")
-ROOT = root_of({"ada": ("root",), "bob": ("root",), "robot": ("ci",)}, threshold=1)
+THIS_ONE = "a rejection is of the proposal that it names: that stands, whatever else it says"
+OF_THE_PROPOSAL = [
+    f"predicate/{name}"
+    for name in ("repository", "target", "base", "tree", "request", "policy", "created", "expires", "reason")
+]
 AGENT = "predicate/buildDefinition/internalParameters"
+ASKED = "predicate/buildDefinition/externalParameters"
 DETAILS = "predicate/runDetails"
+PROVENANCE = {
+    f"{AGENT}/sandboxPolicy/engine_version": NOT_ASKED,
+    f"{AGENT}/sandboxPolicy/runtime": "asserted; checked when the policy names a runtime",
+    f"{AGENT}/sandboxPolicy/unenforced": "asserted; held against what the policy requires",
+    f"{AGENT}/sandboxPolicy/seccomp": NOT_ASKED,
+    f"{AGENT}/sandboxPolicy/posture": NOT_ASKED,
+    "predicate/buildDefinition/resolvedDependencies/2/annotations/rootVersion": "an older one than the newest, "
+    "by which all keys are judged whatever the run knew; one that is newer is refused",
+    f"{DETAILS}/builder/version/agent-pipeline": NOT_ASKED,
+    f"{DETAILS}/byproducts/1/annotations": "usage: asserted, held to the limits only",
+    f"{DETAILS}/metadata/startedOn": "asserted, held between asking and finishing only",
+    f"{DETAILS}/metadata/finishedOn": "asserted, held between starting and now only",
+}
+PROMPTED = PROVENANCE | {f"{ASKED}/prompt/rendered": NOT_ASKED}
+BROKEN = replace(
+    MAKER,
+    made={},
+    result_change=lambda one: replace(one, checks=(*one.checks, Check("replay: more", FAILED, "it fails"))),
+)
+MERGING = replace(
+    MAKER,
+    made={},
+    summary_change=lambda one: replace(one, verifier=MERGER_ID, levels=(levels.level("signed"),), merged_on=BASE),
+)
+NO = MAKER.approval("rita", REJECTED, reason="it hides the error")
+YES = MAKER.approval("rita", takes_back=(strict.sha256(NO),), reason="it does not")
+CLOSURE = Closure(1, GOOD.request, "ada", moments.write(NOW), "changed my mind")
+OFFER = Offer(VERSION, REPOSITORY, "rosa", keys.openssh_from_key(public("rosa"), "rosa"), moments.write(NOW))
+TEST, SUMMARY, APPROVAL = LANDING.attestations[1:4]
+ADMITTED = logged(MAKER)
+DECLINED = logged(MAKER, ("rejected", [NO]), reviewer="rita", detail="it hides the error")
+GONE = {"request": None, "number": None, "statement": None, "keys": (public("rex").keyid,), "since": 1}
+REVOKED = (*ADMITTED, MAKER.entry(ADMITTED, "revoked", detail="rex lost it", **GONE))
 
 RECORD = {
-    "request": Signed(
-        GOOD.request_envelope, "ada", lambda new: verify(replace(GOOD, request_envelope=new)).verdict == PASSED, {}
-    ),
-    "provenance": Signed(
-        GOOD.provenance_envelope,
-        "ada",
-        lambda new: verify(replace(GOOD, provenance_envelope=new)).verdict == PASSED,
-        {
-            f"{AGENT}/sandboxPolicy/engine_version": NOT_ASKED,
-            f"{AGENT}/sandboxPolicy/runtime": "asserted; checked when the policy names a runtime",
-            f"{AGENT}/sandboxPolicy/unenforced": "asserted; held against what the policy requires",
-            f"{AGENT}/sandboxPolicy/seccomp": NOT_ASKED,
-            f"{AGENT}/sandboxPolicy/posture": NOT_ASKED,
-            "predicate/buildDefinition/resolvedDependencies/2/annotations/rootVersion": "an older one than the newest, "
-            "by which all keys are judged whatever the run knew; one that is newer is refused",
-            f"{DETAILS}/builder/version/agent-pipeline": NOT_ASKED,
-            f"{DETAILS}/byproducts/1/annotations": "usage: asserted, held to the limits only",
-            f"{DETAILS}/metadata/startedOn": "asserted, held between asking and finishing only",
-            f"{DETAILS}/metadata/finishedOn": "asserted, held between starting and now only",
-            "predicate/buildDefinition/externalParameters/prompt/rendered": NOT_ASKED,
-        },
-    ),
-    "test result": Signed(TEST, "robot", in_attestations(TEST), {}),
-    "summary": Signed(SUMMARY, "robot", in_attestations(SUMMARY), {}),
+    **{
+        name: Signed("request", made.request_envelope(), "ada", asked(made))
+        for name, made in zip(("request", "request-command", "request-recorded"), ENGINES.values(), strict=True)
+    },
+    **{
+        f"provenance-{engine}": Signed(
+            "provenance",
+            made.inputs().provenance_envelope,
+            "ada",
+            ran(made),
+            PROVENANCE if engine == "command" else PROMPTED,
+        )
+        for engine, made in ENGINES.items()
+    },
+    "test-result": Signed("test_result", TEST, "robot", beside(LANDING, TEST)),
+    "test-result-failed": Signed("test_result", BROKEN.test_result(), "robot", shown(BROKEN, BROKEN.test_result())),
+    "summary": Signed("summary", SUMMARY, "robot", beside(LANDING, SUMMARY)),
+    "merge": Signed("summary", MERGING.summary(), "robot", merged(MAKER, MERGING.summary())),
     "approval": Signed(
+        "approval",
         APPROVAL,
         "rita",
-        in_attestations(APPROVAL),
+        beside(LANDING, APPROVAL),
         {
             "predicate/created": "held before now and near its expiry only; order is the log's",
             "predicate/expires": "the reviewer's to choose, within the policy's days",
         },
     ),
-    "log entry": Signed(ENTRY, "robot", chained, {}),
+    "approval-again": Signed("approval", YES, "rita", taking_back(MAKER, NO, YES)),
+    "rejection": Signed(
+        "approval",
+        rejection(MAKER, "it hides the error"),
+        "rex",
+        rejecting(MAKER),
+        dict.fromkeys(OF_THE_PROPOSAL, THIS_ONE),
+    ),
+    "closure": Signed("closure", sign(CLOSURE.to_statement(), "ada"), "ada", closing(MAKER)),
+    "log-entry": Signed("log_entry", ADMITTED[-1], "robot", chained(MAKER, ADMITTED)),
+    "log-entry-rejected": Signed("log_entry", DECLINED[-1], "robot", chained(MAKER, DECLINED)),
+    "log-entry-revoked": Signed("log_entry", REVOKED[-1], "robot", chained(MAKER, REVOKED)),
+    "offer": Signed(
+        "offer",
+        sign(OFFER.to_statement(), "rosa"),
+        "rosa",
+        offered("rosa"),
+        root=root_of({"rosa": ("requester",)}),
+    ),
 }
 
 
@@ -160,30 +157,36 @@ def harmless(document: Signed, path: Path) -> bool:
 @pytest.mark.parametrize("name", RECORD)
 def test_every_leaf_with_the_old_signature_is_refused_at_the_signature(name: str) -> None:
     document = RECORD[name]
-    assert document.accepts(document.envelope)
+    assert document.counts(document.envelope)
     envelope = Envelope.from_json(document.envelope)
-    paths = list(leaves(json.loads(envelope.payload)))
-    assert len(paths) > 10
-    for path in paths:
-        altered = replace(envelope, payload=changed(envelope.payload, path))
+    altered = [*tried(envelope.payload), *renamed(envelope.payload)]
+    assert len(altered) > 20
+    for path, payload in altered:
+        forged = replace(envelope, payload=payload)
         with pytest.raises(SignatureError, match="not one by key"):
-            statements.signer(altered, MAKER.root)
-        assert not document.accepts(altered.to_json()), named(path)
+            statements.signer(forged, document.root)
+        assert not document.counts(forged.to_json()), named(path)
 
 
 @pytest.mark.parametrize("name", RECORD)
 def test_every_leaf_signed_again_is_bound_or_on_the_list(name: str) -> None:
     document = RECORD[name]
-    payload = Envelope.from_json(document.envelope).payload
-    for path in leaves(json.loads(payload)):
-        again = seal(PAYLOAD_TYPE, changed(payload, path), document.signer)
-        assert document.accepts(again) == harmless(document, path), named(path)
+    for path, payload in tried(document.payload):
+        again = seal(PAYLOAD_TYPE, payload, document.signer)
+        assert document.counts(again) == harmless(document, path), named(path)
+
+
+@pytest.mark.parametrize("name", RECORD)
+def test_every_member_under_another_name_is_refused_whoever_signs_it(name: str) -> None:
+    document = RECORD[name]
+    for path, payload in renamed(document.payload):
+        assert not document.counts(seal(PAYLOAD_TYPE, payload, document.signer)), named(path)
 
 
 @pytest.mark.parametrize("name", RECORD)
 def test_the_list_names_what_is_there_and_why(name: str) -> None:
     document = RECORD[name]
-    paths = [named(path) for path in leaves(json.loads(Envelope.from_json(document.envelope).payload))]
+    paths = [named(path) for path in leaves(json.loads(document.payload))]
     for known, why in document.harmless.items():
         assert [path for path in paths if path == known or path.startswith(f"{known}/")], known
         assert why
@@ -191,7 +194,7 @@ def test_the_list_names_what_is_there_and_why(name: str) -> None:
 
 # What CI may say otherwise when it signs again and logs that: its word about itself, and what each reader finds anew.
 CI_S_OWN = {
-    "test result": {},
+    "test-result": {},
     "summary": {
         "verifier/version": NOT_ASKED,
         "timeVerified": NOT_ASKED,
@@ -216,19 +219,95 @@ def test_every_leaf_of_what_the_log_admits_is_bound_when_ci_signs_again(name: st
         assert (decision.verdict == PASSED) == any(said.startswith(known) for known in free), said
 
 
+def next_root(before: TrustRoot, change: Callable[..., TrustRoot], *args: Any, **fields: Any) -> TrustRoot:
+    return change(before, *args, expires=NOW + timedelta(days=300), **fields)
+
+
+# Keys of both schemes, some of which ended: one was revoked, two were given up in good order.
+FIRST = root_of({"ada": ("root",), "bob": ("root",), "pat": ("ci",), "pia": ("ci",), "robot": ("ci",)}, bots=("robot",))
+FIRST = with_key(with_key(FIRST, "pia", pair(P256, "pia").public), "pat", pair(P256, "pat").public)
+SECOND = next_root(FIRST, drafts.revoke, public("robot").keyid, since=3)
+THIRD = next_root(SECOND, drafts.remove, "pat", (), until=5)
+ROOTS = (FIRST, SECOND, THIRD)
+PIN = first_digest(FIRST.to_json())
+
+
+def loaded(*versions: bytes, pin: str = PIN) -> TrustRoot | None:
+    """The newest version, None when it is refused."""
+    try:
+        return trust.load_root([[data] for data in versions], pin=pin, now=NOW)
+    except AgentPipelineError:
+        return None
+
+
+def test_every_leaf_of_the_trust_root_is_signed_and_the_first_is_pinned() -> None:
+    (envelope,) = seal_root(FIRST, "ada")
+    assert loaded(envelope) == FIRST
+    for path, altered in (*tried(FIRST.to_json()), *renamed(FIRST.to_json())):
+        old = replace(Envelope.from_json(envelope), payload=altered)
+        with pytest.raises(SignatureError, match="not one by key"):
+            statements.signer(old, FIRST, ROOT_TYPE)
+        again = seal(ROOT_TYPE, altered, "ada")
+        for data, at in ((old.to_json(), PIN), (old.to_json(), first_digest(altered)), (again, PIN)):
+            assert loaded(data, pin=at) is None, named(path)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_every_leaf_of_a_later_version_of_the_trust_root_is_signed(number: int) -> None:
+    """No pin holds these: the signatures of who may make the next one do, and those alone."""
+    versions = [seal_root(root, "ada")[0] for root in ROOTS[:number]]
+    assert loaded(*versions) == ROOTS[number - 1]
+    envelope = Envelope.from_json(versions[-1])
+    for path, altered in (*tried(envelope.payload), *renamed(envelope.payload)):
+        forged = replace(envelope, payload=altered)
+        with pytest.raises(SignatureError, match="not one by key"):
+            statements.signer(forged, ROOTS[number - 1], ROOT_TYPE)
+        assert loaded(*versions[:-1], forged.to_json()) is None, named(path)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_no_signature_on_a_leaf_by_who_may_not_make_the_next_version_helps(number: int) -> None:
+    versions = [seal_root(root, "ada")[0] for root in ROOTS[: number - 1]]
+    for path, altered in tried(ROOTS[number - 1].to_json()):
+        assert loaded(*versions, seal(ROOT_TYPE, altered, "robot")) is None, named(path)
+
+
 def test_every_leaf_of_the_manifest_is_bound() -> None:
     """The manifest is signed as the provenance's subject."""
-    for path in leaves(json.loads(GOOD.manifest)):
-        found = failed(verify(replace(GOOD, manifest=changed(GOOD.manifest, path))))
+    for path, altered in tried(GOOD.manifest):
+        found = failed(verify(replace(GOOD, manifest=altered)))
         assert {"manifest", "documents"} & set(found), named(path)
 
 
-def test_every_leaf_of_the_transcript_is_bound() -> None:
-    lines = GOOD.transcript.splitlines()
-    for number, line in enumerate(lines):
-        for path in leaves(json.loads(line)):
-            altered = b"\n".join([*lines[:number], changed(line, path), *lines[number + 1 :], b""])
-            assert set(failed(verify(replace(GOOD, transcript=altered)))) == {"transcript"}, named(path)
+def told(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A run's records with everything that any record may have."""
+    header, *middle, end = records
+    header |= {"system_digest": "a" * 64, "sdk": "0.40.0"} if header["engine"] != "command" else {}
+    turn: dict[str, Any] = {"type": "turn", "step": 1, "request_digest": "b" * 64, "stop_reason": "tool_use"}
+    turn |= {"content": [{"type": "text", "text": "I look"}], "usage": {"input_tokens": 1}, "model": "m"}
+    turn |= {"request_id": "r", "message_id": "i", "stop_details": {"type": "none"}}
+    tool = {"type": "tool", "step": 1, "id": "t", "name": "run_check", "ok": True, "content": "", "truncated": False}
+    middle = [one | {"truncated": False} if one["type"] == "command" else one for one in middle]
+    kept = [header, *middle, *([] if header["engine"] == "command" else [turn, tool])]
+    return [*kept, end | {"records": len(kept) + 1, "detail": "done"}]
+
+
+RUNS = {engine: replace(maker, made={}, records_change=told).inputs() for engine, maker in ENGINES.items()}
+
+
+def lines(run: Inputs) -> Iterator[tuple[str, Path, bytes]]:
+    """Every leaf of every record: the record's type, the leaf, and the transcript in which it is another."""
+    kept = run.transcript.splitlines()
+    for number, line in enumerate(kept):
+        for path, altered in tried(line):
+            yield json.loads(line)["type"], path, b"\n".join([*kept[:number], altered, *kept[number + 1 :], b""])
+
+
+@pytest.mark.parametrize("engine", RUNS)
+def test_every_leaf_of_the_transcript_is_bound(engine: str) -> None:
+    assert verify(RUNS[engine]).verdict == PASSED
+    for kind, path, altered in lines(RUNS[engine]):
+        assert set(failed(verify(replace(RUNS[engine], transcript=altered)))) == {"transcript"}, (kind, named(path))
 
 
 def test_every_byte_of_the_policy_is_bound() -> None:
@@ -238,26 +317,6 @@ def test_every_byte_of_the_policy_is_bound() -> None:
         if position % 16 == 0:
             assert {"policy", "documents"} & set(failed(verify(replace(GOOD, policy_bytes=bytes(altered))))), position
         assert strict.sha256(bytes(altered)) != strict.sha256(GOOD.policy_bytes)
-
-
-def test_every_leaf_of_the_trust_root_is_signed_and_the_first_is_pinned() -> None:
-    pin = first_digest(ROOT.to_json())
-    (envelope,) = seal_root(ROOT, "ada")
-    assert trust.load_root([[envelope]], pin=pin, now=NOW) == ROOT
-    for path in leaves(json.loads(ROOT.to_json())):
-        altered = changed(ROOT.to_json(), path)
-        old = replace(Envelope.from_json(envelope), payload=altered).to_json()
-        for data, at in ((old, pin), (old, first_digest(altered)), (seal(ROOT_TYPE, altered, "ada"), pin)):
-            with pytest.raises(AgentPipelineError):
-                trust.load_root([[data]], pin=at, now=NOW)
-
-
-def test_every_leaf_of_a_closure_is_signed() -> None:
-    assert set(failed(verify(replace(GOOD, closures=(CLOSURE,))))) == {"open"}
-    envelope = Envelope.from_json(CLOSURE)
-    for path in leaves(json.loads(envelope.payload)):
-        altered = replace(envelope, payload=changed(envelope.payload, path)).to_json()
-        assert verify(replace(GOOD, closures=(altered,))).verdict == PASSED, named(path)  # as if it were not there
 
 
 def test_every_byte_of_a_staged_commit_and_its_signature_is_bound() -> None:
@@ -270,3 +329,69 @@ def test_every_byte_of_a_staged_commit_and_its_signature_is_bound() -> None:
         letter = "A" if armored[position] != "A" else "B"
         altered_armor = armored[:position] + letter + armored[position + 1 :]
         assert "staged" in failed(decide(replace(LANDING, staged=(payload, altered_armor)))), position
+
+
+# Every form that there is, and for which nothing above changes anything, why.
+SCHEMAS = {path.name.removesuffix(".schema.json") for path in schema.data_folder("schemas").glob("*.schema.json")}
+UNSIGNED = {
+    "bundle": "nobody signs it: what it carries is signed, and its digests are its form's own",
+    "envelope": "what holds a signature; it signs the payload, and its type with it",
+    "image_recipe": "where the images of the lock come from; no verifier reads it",
+    "images_lock": "on the protected branch, as the policy is, whose every byte is changed above",
+    "log_proof": "hashes up to what the log's newest entry commits to, which is changed above",
+    "pins": "what somebody pinned for himself",
+    "policy": "no JSON: its every byte is changed above",
+    "seen_root": "what somebody saw himself",
+    "submission": "what a model claims; what is signed is what the host found",
+    "verification": "what a verifier says, to whoever asked it",
+}
+
+
+def altered_in(stem: str) -> set[Path]:
+    """The leaves that the tests above change in the documents of one form."""
+    match stem:
+        case "root":
+            return {path for root in ROOTS for path, _ in tried(root.to_json())}
+        case "proposal":
+            return {path for path, _ in tried(GOOD.manifest)}
+        case "transcript":
+            return {(kind, *path) for run in RUNS.values() for kind, path, _ in lines(run)}
+        case _:
+            return {path for one in RECORD.values() if one.stem == stem for path, _ in tried(one.payload)}
+
+
+def of_form(stem: str) -> set[Path]:
+    """All members that a form has."""
+    if stem == "transcript":
+        return of_records()
+    return set(places(schema.load(stem))) if stem in {"root", "proposal"} else of_statement(stem)
+
+
+SIGNED = {one.stem for one in RECORD.values()} | {"root", "proposal", "transcript"}
+
+
+@pytest.mark.parametrize("stem", sorted(SIGNED))
+def test_no_member_that_a_schema_has_is_left_out(stem: str) -> None:
+    """A member that is new in a schema is in none of these documents yet: put it into one, so that it is changed."""
+    assert len(of_form(stem)) > 5
+    assert missing(of_form(stem), altered_in(stem)) == set()
+
+
+def test_no_form_and_no_kind_is_left_out() -> None:
+    inside = {"statement", "replay_result"}  # of every signed statement, and of a test result: `of_statement`
+    assert SIGNED | inside | UNSIGNED.keys() == SCHEMAS
+    assert not (SIGNED | inside) & UNSIGNED.keys()
+    assert STATEMENTS.keys() <= RECORD.keys()
+    wanted = schema.load("root")["properties"]["keys"]["additionalProperties"]["properties"]["scheme"]["enum"]
+    assert {key.scheme for key in THIRD.keys} == {grant.scheme for grant in THIRD.former} == set(wanted)
+    assert {grant.revoked for grant in THIRD.former} == {True, False}
+
+
+def test_a_member_that_no_document_has_is_missed() -> None:
+    """What the tests above rest on: the comparison itself says no."""
+    form, there = of_form("approval"), altered_in("approval")
+    assert missing(form | {("predicate", "seal")}, there) == {("predicate", "seal")}
+    assert missing(form, {path for path in there if path[1:2] != ("takes_back",)}) == {
+        ("predicate", "takes_back"),
+        ("predicate", "takes_back", None),
+    }
