@@ -36,9 +36,8 @@ def other(leaf: Any) -> Any:
         return {"a": "a"}
     if leaf.endswith("Z") and leaf[4:5] == "-":
         return moments.write(moments.parse(leaf) + timedelta(seconds=1))
-    if ID.search(leaf):
-        return leaf[:-1] + ("2" if leaf[-1] == "3" else "3")
-    return leaf[:-1] + ("0" if leaf[-1] == "1" else "1") if leaf else "a"
+    one, two = ("3", "2") if ID.search(leaf) else ("1", "0")
+    return leaf[:-1] + (two if leaf[-1] == one else one) if leaf else "a"
 
 
 def changed(payload: bytes, path: Path) -> bytes:
