@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from support.courts import failed
 from support.logs import prove, standing
+from support.signed import RECORD, ROOTS, Signed
 from support.trust import NOW, REPOSITORY, Maker, public, root_of, seal, sign
 
 from agent_pipeline.attestation import keys, log_entries, statements, trust
@@ -175,6 +176,16 @@ def rooted(payload: bytes) -> bool:
     return True
 
 
+def third(payload: bytes) -> bool:
+    """A later version, which its people have signed, on those before it."""
+    before = [[seal(ROOT_TYPE, root.to_json(), "ada")] for root in ROOTS[:2]]
+    try:
+        trust.load_root([*before, [seal(ROOT_TYPE, payload, "ada")]], pin=first_digest(ROOTS[0].to_json()), now=NOW)
+    except AgentPipelineError:
+        return False
+    return True
+
+
 def listed(payload: bytes) -> bool:
     """The manifest, and a provenance whose subject is this very one."""
     statement = replace(MAKER.statement(), sha256=strict.sha256(payload))
@@ -213,6 +224,31 @@ DOCUMENTS = {
     "closure": Document(CLOSURE.to_statement().to_json(), of(Closure), closed, {}),
     "offer": Document(OFFER.to_statement().to_json(), of(Offer), offered, {}),
     "trust root": Document(ROOT.to_json(), trust.parse, rooted, {}),
+    "trust root with keys that ended": Document(ROOTS[-1].to_json(), trust.parse, third, {}),
+}
+# The same of what those are not: of another engine, with other members, about another event, by a merger.
+KINDS: dict[str, Any] = {
+    "approval": Approval,
+    "log_entry": LogEntry,
+    "provenance": Provenance,
+    "request": Request,
+    "summary": Summary,
+    "test_result": ReplayTest,
+}
+UNENFORCED = {f"{AGENT}/sandboxPolicy/unenforced": "asserted; held against what the policy requires"}
+FREE = {"provenance-command": UNENFORCED, "provenance-recorded": UNENFORCED}
+
+
+def counting(one: Signed, free: dict[str, str]) -> Document:
+    return Document(
+        one.payload, of(KINDS[one.stem]), lambda payload: one.counts(seal(PAYLOAD_TYPE, payload, one.signer)), free
+    )
+
+
+DOCUMENTS |= {
+    name: counting(one, FREE.get(name, {}))
+    for name, one in RECORD.items()
+    if name.removesuffix("-claude").replace("-", " ") not in DOCUMENTS  # tried by more of what binds them already
 }
 
 

@@ -7,147 +7,40 @@ it, or on the list of what only its signer can know, with the reason. No member 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from support.courts import failed
-from support.interop import P256, STATEMENTS, pair, with_key
+from support.interop import STATEMENTS
 from support.leaves import Path, changed, leaves, named, renamed, tried
 from support.logs import prove
 from support.members import missing, of_records, of_statement, places
 from support.signed import (
+    ENGINES,
+    NOT_ASKED,
+    RECORD,
+    ROOTS,
+    WORDS,
     Signed,
-    asked,
-    beside,
-    chained,
-    closing,
-    logged,
-    maker_of,
-    merged,
-    offered,
-    ran,
-    rejecting,
-    rejection,
-    shown,
-    taking_back,
 )
-from support.trust import BASE, NOW, REPOSITORY, public, root_of, seal, seal_root, sign
+from support.trust import NOW, seal, seal_root
 
-from agent_pipeline.attestation import drafts, keys, statements, trust
-from agent_pipeline.documents import levels, moments, schema, strict
-from agent_pipeline.documents.approval import REJECTED
-from agent_pipeline.documents.closure import Closure
+from agent_pipeline.attestation import statements, trust
+from agent_pipeline.documents import schema, strict
 from agent_pipeline.documents.envelope import Envelope
-from agent_pipeline.documents.offer import VERSION, Offer
 from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
 from agent_pipeline.documents.root import TrustRoot, first_digest
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
-from agent_pipeline.documents.summary import MERGER_ID
-from agent_pipeline.documents.verification import FAILED, PASSED, Check
+from agent_pipeline.documents.verification import PASSED
 from agent_pipeline.errors import AgentPipelineError, SignatureError
 from agent_pipeline.verify import decide, verify
 from agent_pipeline.verify.inputs import Inputs
 
-ENGINES = {engine: maker_of(engine) for engine in ("claude", "command", "recorded")}
 MAKER = ENGINES["claude"]
 GOOD = MAKER.inputs()
 LANDING = MAKER.landing()
-NOT_ASKED = "the runner's word about its own run: shown as `asserted by the runner`, and no decision reads it"
-WORDS = "words for people; no decision reads them"
-THIS_ONE = "a rejection is of the proposal that it names: that stands, whatever else it says"
-OF_THE_PROPOSAL = [
-    f"predicate/{name}"
-    for name in ("repository", "target", "base", "tree", "request", "policy", "created", "expires", "reason")
-]
-AGENT = "predicate/buildDefinition/internalParameters"
-ASKED = "predicate/buildDefinition/externalParameters"
-DETAILS = "predicate/runDetails"
-PROVENANCE = {
-    f"{AGENT}/sandboxPolicy/engine_version": NOT_ASKED,
-    f"{AGENT}/sandboxPolicy/runtime": "asserted; checked when the policy names a runtime",
-    f"{AGENT}/sandboxPolicy/unenforced": "asserted; held against what the policy requires",
-    f"{AGENT}/sandboxPolicy/seccomp": NOT_ASKED,
-    f"{AGENT}/sandboxPolicy/posture": NOT_ASKED,
-    "predicate/buildDefinition/resolvedDependencies/2/annotations/rootVersion": "an older one than the newest, "
-    "by which all keys are judged whatever the run knew; one that is newer is refused",
-    f"{DETAILS}/builder/version/agent-pipeline": NOT_ASKED,
-    f"{DETAILS}/byproducts/1/annotations": "usage: asserted, held to the limits only",
-    f"{DETAILS}/metadata/startedOn": "asserted, held between asking and finishing only",
-    f"{DETAILS}/metadata/finishedOn": "asserted, held between starting and now only",
-}
-PROMPTED = PROVENANCE | {f"{ASKED}/prompt/rendered": NOT_ASKED}
-BROKEN = replace(
-    MAKER,
-    made={},
-    result_change=lambda one: replace(one, checks=(*one.checks, Check("replay: more", FAILED, "it fails"))),
-)
-MERGING = replace(
-    MAKER,
-    made={},
-    summary_change=lambda one: replace(one, verifier=MERGER_ID, levels=(levels.level("signed"),), merged_on=BASE),
-)
-NO = MAKER.approval("rita", REJECTED, reason="it hides the error")
-YES = MAKER.approval("rita", takes_back=(strict.sha256(NO),), reason="it does not")
-CLOSURE = Closure(1, GOOD.request, "ada", moments.write(NOW), "changed my mind")
-OFFER = Offer(VERSION, REPOSITORY, "rosa", keys.openssh_from_key(public("rosa"), "rosa"), moments.write(NOW))
-TEST, SUMMARY, APPROVAL = LANDING.attestations[1:4]
-ADMITTED = logged(MAKER)
-DECLINED = logged(MAKER, ("rejected", [NO]), reviewer="rita", detail="it hides the error")
-GONE = {"request": None, "number": None, "statement": None, "keys": (public("rex").keyid,), "since": 1}
-REVOKED = (*ADMITTED, MAKER.entry(ADMITTED, "revoked", detail="rex lost it", **GONE))
-
-RECORD = {
-    **{
-        name: Signed("request", made.request_envelope(), "ada", asked(made))
-        for name, made in zip(("request", "request-command", "request-recorded"), ENGINES.values(), strict=True)
-    },
-    **{
-        f"provenance-{engine}": Signed(
-            "provenance",
-            made.inputs().provenance_envelope,
-            "ada",
-            ran(made),
-            PROVENANCE if engine == "command" else PROMPTED,
-        )
-        for engine, made in ENGINES.items()
-    },
-    "test-result": Signed("test_result", TEST, "robot", beside(LANDING, TEST)),
-    "test-result-failed": Signed("test_result", BROKEN.test_result(), "robot", shown(BROKEN, BROKEN.test_result())),
-    "summary": Signed("summary", SUMMARY, "robot", beside(LANDING, SUMMARY)),
-    "merge": Signed("summary", MERGING.summary(), "robot", merged(MAKER, MERGING.summary())),
-    "approval": Signed(
-        "approval",
-        APPROVAL,
-        "rita",
-        beside(LANDING, APPROVAL),
-        {
-            "predicate/created": "held before now and near its expiry only; order is the log's",
-            "predicate/expires": "the reviewer's to choose, within the policy's days",
-        },
-    ),
-    "approval-again": Signed("approval", YES, "rita", taking_back(MAKER, NO, YES)),
-    "rejection": Signed(
-        "approval",
-        rejection(MAKER, "it hides the error"),
-        "rex",
-        rejecting(MAKER),
-        dict.fromkeys(OF_THE_PROPOSAL, THIS_ONE),
-    ),
-    "closure": Signed("closure", sign(CLOSURE.to_statement(), "ada"), "ada", closing(MAKER)),
-    "log-entry": Signed("log_entry", ADMITTED[-1], "robot", chained(MAKER, ADMITTED)),
-    "log-entry-rejected": Signed("log_entry", DECLINED[-1], "robot", chained(MAKER, DECLINED)),
-    "log-entry-revoked": Signed("log_entry", REVOKED[-1], "robot", chained(MAKER, REVOKED)),
-    "offer": Signed(
-        "offer",
-        sign(OFFER.to_statement(), "rosa"),
-        "rosa",
-        offered("rosa"),
-        root=root_of({"rosa": ("requester",)}),
-    ),
-}
 
 
 def harmless(document: Signed, path: Path) -> bool:
@@ -219,17 +112,7 @@ def test_every_leaf_of_what_the_log_admits_is_bound_when_ci_signs_again(name: st
         assert (decision.verdict == PASSED) == any(said.startswith(known) for known in free), said
 
 
-def next_root(before: TrustRoot, change: Callable[..., TrustRoot], *args: Any, **fields: Any) -> TrustRoot:
-    return change(before, *args, expires=NOW + timedelta(days=300), **fields)
-
-
-# Keys of both schemes, some of which ended: one was revoked, two were given up in good order.
-FIRST = root_of({"ada": ("root",), "bob": ("root",), "pat": ("ci",), "pia": ("ci",), "robot": ("ci",)}, bots=("robot",))
-FIRST = with_key(with_key(FIRST, "pia", pair(P256, "pia").public), "pat", pair(P256, "pat").public)
-SECOND = next_root(FIRST, drafts.revoke, public("robot").keyid, since=3)
-THIRD = next_root(SECOND, drafts.remove, "pat", (), until=5)
-ROOTS = (FIRST, SECOND, THIRD)
-PIN = first_digest(FIRST.to_json())
+PIN = first_digest(ROOTS[0].to_json())
 
 
 def loaded(*versions: bytes, pin: str = PIN) -> TrustRoot | None:
@@ -241,12 +124,12 @@ def loaded(*versions: bytes, pin: str = PIN) -> TrustRoot | None:
 
 
 def test_every_leaf_of_the_trust_root_is_signed_and_the_first_is_pinned() -> None:
-    (envelope,) = seal_root(FIRST, "ada")
-    assert loaded(envelope) == FIRST
-    for path, altered in (*tried(FIRST.to_json()), *renamed(FIRST.to_json())):
+    (envelope,) = seal_root(ROOTS[0], "ada")
+    assert loaded(envelope) == ROOTS[0]
+    for path, altered in (*tried(ROOTS[0].to_json()), *renamed(ROOTS[0].to_json())):
         old = replace(Envelope.from_json(envelope), payload=altered)
         with pytest.raises(SignatureError, match="not one by key"):
-            statements.signer(old, FIRST, ROOT_TYPE)
+            statements.signer(old, ROOTS[0], ROOT_TYPE)
         again = seal(ROOT_TYPE, altered, "ada")
         for data, at in ((old.to_json(), PIN), (old.to_json(), first_digest(altered)), (again, PIN)):
             assert loaded(data, pin=at) is None, named(path)
@@ -383,8 +266,8 @@ def test_no_form_and_no_kind_is_left_out() -> None:
     assert not (SIGNED | inside) & UNSIGNED.keys()
     assert STATEMENTS.keys() <= RECORD.keys()
     wanted = schema.load("root")["properties"]["keys"]["additionalProperties"]["properties"]["scheme"]["enum"]
-    assert {key.scheme for key in THIRD.keys} == {grant.scheme for grant in THIRD.former} == set(wanted)
-    assert {grant.revoked for grant in THIRD.former} == {True, False}
+    assert {key.scheme for key in ROOTS[-1].keys} == {grant.scheme for grant in ROOTS[-1].former} == set(wanted)
+    assert {grant.revoked for grant in ROOTS[-1].former} == {True, False}
 
 
 def test_a_member_that_no_document_has_is_missed() -> None:
