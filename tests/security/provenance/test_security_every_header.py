@@ -175,7 +175,7 @@ OWN = {f"{who}'s {what}": HIS for who in ("author", "committer") for what in ("n
 OWN |= {"title": HIS, "a line more": HIS, "a header more": HIS}
 
 
-PROPOSAL = "Agent-Pipeline-Proposal"  # an audit goes by the statement, which says whose merge it is
+PROPOSAL = "Agent-Pipeline-Proposal"  # an audit asks for the line with the statement alone
 UNTOLD = OWN | {"Agent-Pipeline-Log": ELSEWHERE, "no Agent-Pipeline-Log": ELSEWHERE}
 
 
