@@ -219,7 +219,7 @@ MERGING = replace(
 NO = MAKER.approval("rita", REJECTED, reason="it hides the error")
 YES = MAKER.approval("rita", takes_back=(strict.sha256(NO),), reason="it does not")
 CLOSURE = Closure(1, GOOD.request, "ada", moments.write(NOW), "changed my mind")
-OFFER = Offer(VERSION, REPOSITORY, "rosa", keys.openssh_from_key(public("rosa"), "rosa"), moments.write(NOW))
+OFFER = Offer(VERSION, REPOSITORY, "rosa", keys.openssh_from_key(public("rosa")), moments.write(NOW))
 TEST, SUMMARY, APPROVAL = LANDING.attestations[1:4]
 ADMITTED = logged(MAKER)
 DECLINED = logged(MAKER, ("rejected", [NO]), reviewer="rita", detail="it hides the error")

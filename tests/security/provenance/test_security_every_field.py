@@ -27,7 +27,7 @@ from support.signed import (
 )
 from support.trust import NOW, seal, seal_root
 
-from agent_pipeline.attestation import statements, trust
+from agent_pipeline.attestation import log_entries, statements, trust
 from agent_pipeline.documents import schema, strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import PAYLOAD_TYPE as ROOT_TYPE
@@ -74,6 +74,49 @@ def test_every_member_under_another_name_is_refused_whoever_signs_it(name: str) 
     document = RECORD[name]
     for path, payload in renamed(document.payload):
         assert not document.counts(seal(PAYLOAD_TYPE, payload, document.signer)), named(path)
+
+
+# Documents whose subject is their own predicate: a change in one place contradicts itself, so here the subject follows
+# it. What their signer may say otherwise then:
+FREE = {
+    "request": {},
+    "closure": {"predicate/created": WORDS, "predicate/reason": WORDS},
+    "log_entry": {},
+    "offer": {
+        "predicate/created": WORDS,
+        "predicate/repository": "as whoever offers addresses it; who takes the key in compares it",
+    },
+}
+
+
+def about_itself(payload: bytes) -> bytes:
+    value = json.loads(payload)
+    value["subject"][0]["digest"]["sha256"] = strict.sha256(strict.canonical(value["predicate"]))
+    return strict.canonical(value)
+
+
+@pytest.mark.parametrize("name", [name for name, one in RECORD.items() if one.stem in FREE])
+def test_every_leaf_of_what_is_about_itself_is_signed_and_bound_when_its_subject_follows(name: str) -> None:
+    document = RECORD[name]
+    envelope = Envelope.from_json(document.envelope)
+    assert about_itself(envelope.payload) == envelope.payload
+    for path, altered in tried(envelope.payload):
+        if path[0] == "predicate":
+            payload = about_itself(altered)
+            assert not document.counts(replace(envelope, payload=payload).to_json()), named(path)
+            again = seal(PAYLOAD_TYPE, payload, document.signer)
+            assert document.counts(again) == (named(path) in FREE[document.stem]), named(path)
+
+
+@pytest.mark.parametrize("name", [name for name, one in RECORD.items() if one.stem == "log_entry"])
+def test_every_leaf_of_the_log_s_newest_entry_is_signed(name: str) -> None:
+    """Nothing after it says which it was: its signature alone does."""
+    envelope = Envelope.from_json(RECORD[name].envelope)
+    log_entries.read(envelope.to_json(), MAKER.root)
+    for path, altered in tried(envelope.payload):
+        if path[0] == "predicate":
+            with pytest.raises(AgentPipelineError):
+                log_entries.read(replace(envelope, payload=about_itself(altered)).to_json(), MAKER.root)
 
 
 @pytest.mark.parametrize("name", RECORD)
