@@ -34,7 +34,7 @@ def staged(desk: Desk, commit: str, entry: LogEntry, admitted: int | None, bound
 def merged(desk: Desk, commit: str, entry: LogEntry, admitted: int | None, bound: Bound | None) -> Iterator[str]:
     """Yield in what `commit` is not the merge that `entry` says was made. Raises `GitError`."""
     yield from _signature(desk, commit, "merger", entry.index)
-    yield from _message(desk, commit, entry)
+    yield from _message(desk, commit, entry, f"Agent-Pipeline-Proposal: {entry.request}.{entry.number}")
     if bound is not None:
         yield from _tree(desk, commit, bound)
     parents = desk.clone.parents(commit)
@@ -59,8 +59,9 @@ def _signature(desk: Desk, commit: str, role: str, index: int | None) -> Iterato
         yield error.message
 
 
-def _message(desk: Desk, commit: str, entry: LogEntry) -> Iterator[str]:
-    if f"Agent-Pipeline-Statement: sha256:{entry.statement}" not in desk.clone.message(commit).splitlines():
+def _message(desk: Desk, commit: str, entry: LogEntry, *more: str) -> Iterator[str]:
+    wanted = {f"Agent-Pipeline-Statement: sha256:{entry.statement}", *more}
+    if not wanted <= set(desk.clone.message(commit).splitlines()):
         yield "its message names another proposal"
 
 

@@ -94,7 +94,7 @@ def walk(clone: Clone, root: TrustRoot, head: str, base: str | None = None) -> I
         try:
             _go_on(clone, state, commit, envelope, signed)
         except RejectedError as error:
-            yield _finding(clone, commit, signed, f"what is stored is not what was signed: {error.message}")
+            yield finding(clone, commit, signed, f"what is stored is not what was signed: {error.message}")
             return
 
 
@@ -131,7 +131,7 @@ def _compared(clone: Clone, state: _State, commit: str, signed: Signed) -> Itera
     entry, roots = signed.entry, state.roots
     for what, said, true in (("history", entry.history, roots.history), ("state", entry.state, roots.state)):
         if said != true:
-            yield _finding(clone, commit, signed, f"it commits to another {what} than the log before it has")
+            yield finding(clone, commit, signed, f"it commits to another {what} than the log before it has")
     wanted = {path: None if data is None else blob_id(data) for path, data in state.files.items()}
     old = None if state.good is None else clone.tree(state.good)
     found = changed_files(clone, old, clone.tree(commit))
@@ -139,7 +139,7 @@ def _compared(clone: Clone, state: _State, commit: str, signed: Signed) -> Itera
     odd = sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))
     if odd:
         said = f"its commit stores something else than the log before it: {', '.join(odd[:3])}"
-        yield _finding(clone, commit, signed, said)
+        yield finding(clone, commit, signed, said)
 
 
 def _go_on(clone: Clone, state: _State, commit: str, envelope: bytes, signed: Signed) -> None:
@@ -158,7 +158,8 @@ def _go_on(clone: Clone, state: _State, commit: str, envelope: bytes, signed: Si
     state.files = files | state.roots.files
 
 
-def _finding(clone: Clone, commit: str, signed: Signed, what: str) -> Finding:
+def finding(clone: Clone, commit: str, signed: Signed, what: str) -> Finding:
+    """Return that `what` is wrong with an entry that somebody signed, and what to do about its key."""
     index = signed.entry.index
     todo = (
         f"ask {signed.person}; if the key was stolen: agent-pipeline trust revoke {signed.keyid[:16]} --since {index}"

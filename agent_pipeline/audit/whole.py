@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from agent_pipeline.audit import high_water, merges
 from agent_pipeline.audit import log as audit_log
+from agent_pipeline.audit.order import Order
 from agent_pipeline.audit.records_named import Named
 from agent_pipeline.audit.records_there import There
-from agent_pipeline.audit.walking import Finding, Passed, walk
+from agent_pipeline.audit.walking import Finding, Passed, finding, walk
 from agent_pipeline.errors import RejectedError
 from agent_pipeline.repository import remotes
 from agent_pipeline.repository.landed import Desk
@@ -32,6 +33,7 @@ class Audit:
     merged: int = 0
     records: int = 0
     _merges: merges.Merges | None = field(default=None)
+    _order: Order = field(default_factory=Order)
 
     def findings(self) -> Iterator[Finding]:
         """Yield everything that is wrong, as it is found. Raises `GitError` when something could not be told."""
@@ -72,6 +74,8 @@ class Audit:
         yield from named.still_there()
 
     def _about(self, named: Named, step: Passed) -> Iterator[Finding]:
+        for what in self._order.broken_by(step.signed):
+            yield finding(self.desk.clone, step.commit, step.signed, what)
         yield from named.by(step.signed)
         if step.signed.entry.event == "merged" and self._merges is not None:
             self.merged += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from agent_pipeline.errors import SchemaError
+
 _PREFIX = "ORG_SOURCE_AGENT_"
 _WORDS = {"signed": "SIGNED", "replayed": "REPLAYED", "regression": "REGRESSION", "re-derived": "REDERIVED"}
 _NAMES = {level: word for word, level in _WORDS.items()}
@@ -23,7 +25,7 @@ def level(proof: str) -> str:
 
 
 def proof(name: str) -> str:
-    """Return the proof word of a level. Raises `ValueError` for another organisation's level."""
+    """Return the proof word of a level. Raises `SchemaError` for another organisation's level."""
     rest = name.removeprefix(_PREFIX)
     if rest in _NAMES:
         return _NAMES[rest]
@@ -31,4 +33,4 @@ def proof(name: str) -> str:
         return "one person" if match[1] == "1" else f"{match[1]} persons"
     if match := re.fullmatch(r"REVIEWED_([0-9]+)_OF_([0-9]+)", rest):
         return f"reviewed {match[1]}/{match[2]}"
-    raise ValueError(f"{name!r} is no level of ours")
+    raise SchemaError(f"{name[:100]!r} is no level of ours", hint="it may be a newer version's")

@@ -211,14 +211,24 @@ def merge(off: OfflineCase) -> str:
 
 
 def merge_summary(off: OfflineCase) -> str:
-    """The merger's signed summary is the one that the log names. Skipped before.
+    """The merger's signed summary is the one that the log names, and claims what its envelopes prove. Skipped before.
 
-    Threat: a merge that its merger never signed; a record that was rewritten afterwards.
+    Threat: a merge that its merger never signed; a record that was rewritten afterwards; a merger that claims more.
     """
     if off.carried.merged is None:
         raise Skip(f"not merged as of {off.as_of}")
-    held = _vouched(off)
+    held, policy = _vouched(off), off.case.sha256(off.case.inputs.policy_bytes)
+    require(held.policy == policy, f"it says policy {str(held.policy)[:12]}, in force was {policy[:12]}")
+    proven = _proven(off, off.carried.merged)
+    require(held.proofs == proven, f"it claims {' · '.join(held.proofs)}; its envelopes prove {' · '.join(proven)}")
     return f"signed by {held.signatures[-1][1]}: {' · '.join(held.proofs)}"
+
+
+def _proven(off: OfflineCase, entry: LogEntry) -> tuple[str, ...]:
+    """Return what follows from the envelopes that the merge's entry names: who came later adds nothing to it."""
+    landing = off.carried.landing
+    named = tuple(data for data in landing.attestations if off.case.sha256(data) in entry.envelopes)
+    return landings.words(landings.gather(off.case, replace(landing, attestations=named)))
 
 
 def later(off: OfflineCase) -> str:

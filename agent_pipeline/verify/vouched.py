@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from agent_pipeline.attestation import statements
+from agent_pipeline.attestation.statements import Signed
 from agent_pipeline.documents import levels, strict
 from agent_pipeline.documents import summary as summaries
 from agent_pipeline.documents.log_entry import LogEntry
@@ -32,13 +33,15 @@ T = TypeVar("T")
 class Vouched:
     """`signatures` are (what, who) in the order of the pipeline, `envelopes` the SHA-256 of CI's and the reviewers'.
 
-    `replay` is the newest one that CI signed and logged, however it ended; `proofs` are those of a merge.
+    `replay` is the newest one that CI signed and logged, however it ended; `proofs` are those that a merge claims,
+    under the policy whose SHA-256 is `policy`.
     """
 
     signatures: tuple[tuple[str, str], ...]
     envelopes: frozenset[str]
     replay: ReplayResult | None
     proofs: tuple[str, ...] = ()
+    policy: str | None = None
 
     @property
     def people(self) -> tuple[str, ...]:
@@ -60,7 +63,8 @@ def so_far(landing: LandingInputs) -> Vouched:
 def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
     """Return what the merger signed and logged by `entry`, whatever rules are in force by now.
 
-    Raises `SignatureError` when the record holds another proposal than the one that was merged, or no such summary.
+    Raises `SignatureError` when the record holds another proposal than the one that was merged, or no such summary,
+    `SchemaError` for a level in it that nobody here knows.
     """
     case = read(landing.inputs)
     if case.identity != entry.statement:
@@ -80,6 +84,7 @@ def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
         frozenset(one.envelope for _, one in held),
         next((test.result for _, test in tests if test.envelope in named), None),
         tuple(levels.proof(level) for level in summary.levels),
+        summary.policy,
     )
 
 
@@ -91,12 +96,40 @@ def _merge_summary(case: Case, landing: LandingInputs, entry: LogEntry) -> tuple
                 said = Summary.from_statement(signed.statement)
             except RejectedError:
                 continue
-            if (said.verifier, said.statement) == (MERGER_ID, case.identity):
+            if said.verifier == MERGER_ID:
+                _check_said(case, entry, signed, said)
                 return signed.person, said
     raise SignatureError(
         f"the summary that entry {entry.index} of the log names is not in the record any more",
         hint="somebody rewrote the record; the merge commit and refs/attestations/trees say what landed",
     )
+
+
+def _check_said(case: Case, entry: LogEntry, signed: Signed, said: Summary) -> None:
+    """Raise `SignatureError` unless a merger's summary is about this very merge, and rests on what `entry` names.
+
+    Which policy was in force then, and what these envelopes prove under it, is the caller's to ask.
+    """
+    about = case.proposal
+    wanted = {
+        "manifest": (signed.statement.sha256, case.sha256(case.inputs.manifest)),
+        "result": (said.passed, True),
+        "repository": (said.repository, case.inputs.root.repository),
+        "target": (said.target, about.target),
+        "proposal": (said.statement, case.identity),
+        "change": ((said.base, said.tree, said.merged_on), (about.base, about.tree, about.base)),
+        "envelopes": ({*said.inputs}, {*_basis(case), *entry.envelopes} - {signed.envelope}),
+    }
+    other = [name for name, (got, want) in wanted.items() if got != want]
+    if other:
+        raise SignatureError(
+            f"the merger's summary that entry {entry.index} of the log names is about another {' and '.join(other)}",
+            hint=f"ask {signed.person.name}, who signed it",
+        )
+
+
+def _basis(case: Case) -> tuple[str, str]:
+    return case.sha256(case.inputs.request_envelope), case.sha256(case.inputs.provenance_envelope)
 
 
 def _asked(case: Case) -> tuple[tuple[str, str], ...]:

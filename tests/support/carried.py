@@ -20,7 +20,7 @@ from agent_pipeline.documents.images_lock import ImagesLock, LockedImage
 from agent_pipeline.documents.levels import level
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.root import first_digest
-from agent_pipeline.documents.summary import MERGER_ID
+from agent_pipeline.documents.summary import MERGER_ID, Summary
 from agent_pipeline.repository import commits, records, refs, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import attestation_path
@@ -52,6 +52,7 @@ class Carried:
     maker: Maker = field(default_factory=Maker)
     tip: str = ""
     log: list[bytes] = field(default_factory=list)
+    merge_change: Callable[[Summary], Summary] = lambda one: one
 
     @property
     def clone(self) -> Clone:
@@ -137,10 +138,10 @@ class Carried:
         other = replace(
             maker,
             made={name: value for name, value in maker.made.items() if name != "summary"},
-            summary_change=lambda one: replace(
+            summary_change=lambda one: self.merge_change(replace(
                 given(one), verifier=MERGER_ID, levels=levels, merged_on=proposal.base,
                 inputs=(*one.inputs, *(strict.sha256(data) for data in envelopes[1:])),
-            ),
+            )),
             ci=maker.merger,
         )  # fmt: skip
         summary = other.summary()

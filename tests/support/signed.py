@@ -214,7 +214,13 @@ BROKEN = replace(
 MERGING = replace(
     MAKER,
     made={},
-    summary_change=lambda one: replace(one, verifier=MERGER_ID, levels=(levels.level("signed"),), merged_on=BASE),
+    summary_change=lambda one: replace(
+        one,
+        verifier=MERGER_ID,
+        levels=(levels.level("signed"),),
+        merged_on=BASE,
+        inputs=(*one.inputs, *(strict.sha256(data) for data in LANDING.attestations[2:4])),
+    ),
 )
 NO = MAKER.approval("rita", REJECTED, reason="it hides the error")
 YES = MAKER.approval("rita", takes_back=(strict.sha256(NO),), reason="it does not")

@@ -234,7 +234,10 @@ class Verifier:
             "tree": self.manifest["tree"], "request": self.manifest["request"], "proposal": self.identity,
             "policy": self.policy,
         }  # fmt: skip
-        for _, said, who in held:
+        named = self.merged["envelopes"] if self.merged is not None else None  # who came later adds nothing to it
+        for data, said, who in held:
+            if named is not None and sha256(data) not in named:
+                continue
             exact = {name: said[name] for name in change} == change and said["decision"] == "approved"
             timely = moment(said["created"]) <= self.now + SKEW and self.now < moment(said["expires"])
             if exact and timely and who not in (self.request["requester"], self.requester, self.runner):
@@ -248,7 +251,12 @@ class Verifier:
         mine = [one for one in self._held("merge", SUMMARY, "merger") if sha256(one[0]) in entry["envelopes"]]
         mine = [one for one in mine if self._is_mine(one[1], "merger", self.manifest["base"])]
         need(mine, "the log says that it was merged, and no such summary is here")
-        levels = mine[0][1]["verifiedLevels"]
+        levels, inputs = (
+            mine[0][1]["verifiedLevels"],
+            {one["digest"]["sha256"] for one in mine[0][1]["inputAttestations"]},
+        )
+        rests = {sha256(self.request_bytes), sha256(self.provenance_bytes), *entry["envelopes"]}
+        need(inputs == rests - {sha256(mine[0][0])}, "the merge's summary rests on something else than the log says")
         got, people = len(self.verdict.approvals), len(self.verdict.people)
         review = [one for one in levels if one.startswith(f"{LEVEL}REVIEWED_")]
         wanted = [int(one.rpartition("_OF_")[2]) for one in review]

@@ -194,6 +194,24 @@ def test_a_newest_entry_that_is_written_in_another_way_is_refused(at: At) -> Non
     assert "one form" in said
 
 
+def test_an_approval_that_came_after_the_merge_adds_nothing(tmp_path: Path) -> None:
+    made = carried(tmp_path / "r", "merged", root=root_of({**TEAM, "ruth": ("reviewer",)}, bots=("robot",)))
+    levels = independent(bundled(made), made.root).levels
+    made.attest(("approval", made.maker.approval("ruth")))
+    data = bundled(made)
+    assert independent(data, made.root).levels == levels
+    assert [level(word) for word in proven(data, made.root).decision.proofs] == levels
+
+
+@pytest.mark.parametrize("claim", ["policy", "levels", "inputs", "tree"])
+def test_a_merger_who_claims_something_else_is_refused(tmp_path: Path, claim: str) -> None:
+    other = {"policy": "0" * 64, "levels": (level("signed"),), "inputs": ("0" * 64,), "tree": "1" * 40}[claim]
+    made = carried(tmp_path / "r", "approved")
+    made.merge_change = lambda one: replace(one, **{claim: other})
+    made.merge()
+    assert "claims" in (said := both_refuse(bundled(made), made.root)) or "summary" in said
+
+
 def test_what_was_rejected_closed_or_stopped_is_refused(tmp_path: Path) -> None:
     of_nothing = dict.fromkeys(("request", "number", "statement"))
     events = (("rejected", {"reviewer": "rita"}), ("rejected", {}), ("closed", {}), ("stopped", of_nothing))

@@ -19,11 +19,13 @@ from support.logs import prove
 from support.members import missing, of_records, of_statement, places
 from support.signed import (
     ENGINES,
+    MAKER,
     NOT_ASKED,
     RECORD,
     ROOTS,
     WORDS,
     Signed,
+    merged,
 )
 from support.trust import NOW, seal, seal_root
 
@@ -38,7 +40,6 @@ from agent_pipeline.errors import AgentPipelineError, SignatureError
 from agent_pipeline.verify import decide, verify
 from agent_pipeline.verify.inputs import Inputs
 
-MAKER = ENGINES["claude"]
 GOOD = MAKER.inputs()
 LANDING = MAKER.landing()
 
@@ -117,6 +118,22 @@ def test_every_leaf_of_the_log_s_newest_entry_is_signed(name: str) -> None:
         if path[0] == "predicate":
             with pytest.raises(AgentPipelineError):
                 log_entries.read(replace(envelope, payload=about_itself(altered)).to_json(), MAKER.root)
+
+
+# What a merger may say otherwise in a summary that the log names. The bundle's step `merge summary` asks the rest.
+SAID = {
+    "predicate/verifier/version/agent-pipeline": WORDS,
+    "predicate/timeVerified": WORDS,
+    "predicate/x-agent-pipeline/checks/0/name": WORDS,
+    "predicate/x-agent-pipeline/checks/0/reason": WORDS,
+    "predicate/policy/digest/sha256": "which one was in force then only the merge's base says: tests/unit/bundle",
+}
+
+
+def test_every_leaf_of_a_merge_s_summary_that_the_log_names_is_bound_when_the_merger_signs_it() -> None:
+    for path, payload in tried(RECORD["merge"].payload):
+        again = seal(PAYLOAD_TYPE, payload, RECORD["merge"].signer)
+        assert merged(MAKER, again)(again) == (named(path) in SAID), named(path)
 
 
 @pytest.mark.parametrize("name", RECORD)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from support.bundles import Contents, Shared, bundled, changed, failed, forged, manifest_of, outcome, proven
 from support.carried import Carried, carried
 from support.logs import prove
-from support.trust import Maker, root_of
+from support.trust import TEAM, Maker, root_of
 
 from agent_pipeline.documents.git_object import GitObject
+from agent_pipeline.documents.levels import level
+from agent_pipeline.documents.summary import Summary
 from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED
 from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, SignatureError
 from agent_pipeline.repository import commits, records, trees
@@ -105,9 +107,9 @@ def test_a_trial_can_neither_be_claimed_nor_denied(at: At) -> None:
 
 LOST = {"summary": "admitted", "test-result": "proofs", "approval": "reviews"}
 MERGED_WITHOUT = {
-    "summary": {"admitted", "proofs", "persons"},
-    "test-result": {"proofs"},
-    "approval": {"reviews", "persons"},
+    "summary": {"admitted", "proofs", "persons", "merge summary"},
+    "test-result": {"proofs", "merge summary"},
+    "approval": {"reviews", "persons", "merge summary"},
     "merge": {"merge summary"},
 }
 
@@ -217,6 +219,49 @@ def test_a_merge_onto_a_branch_that_had_moved_is_refused(tmp_path: Path) -> None
     assert found.verdict == FAILED
 
 
+CLAIMS: dict[str, tuple[Callable[[Summary], Summary], str]] = {
+    "another reviewer": (lambda one: _instead(one, "REVIEWED", "reviewed 2/1"), "its envelopes prove"),
+    "another person": (lambda one: _instead(one, "PERSONS", "4 persons"), "its envelopes prove"),
+    "another proof": (lambda one: _instead(one, "REGRESSION", "re-derived"), "its envelopes prove"),
+    "one proof fewer": (lambda one: replace(one, levels=one.levels[1:]), "its envelopes prove"),
+    "a level of somebody else": (lambda one: replace(one, levels=("ORG_ACME_TESTED",)), "is no level of ours"),
+    "another policy": (lambda one: replace(one, policy="0" * 64), "in force was"),
+    "a failure": (lambda one: replace(one, passed=False), "another result"),
+    "another tree": (lambda one: replace(one, tree="1" * 40), "another change"),
+    "another commit that it was put on": (lambda one: replace(one, merged_on="1" * 40), "another change"),
+    "another target": (lambda one: replace(one, target="refs/heads/other"), "another target"),
+    "another repository": (lambda one: replace(one, repository=ELSEWHERE), "another repository"),
+    "an envelope that is nowhere": (lambda one: replace(one, inputs=(*one.inputs, "0" * 64)), "another envelopes"),
+    "an envelope fewer": (lambda one: replace(one, inputs=one.inputs[1:]), "another envelopes"),
+}
+
+
+def _instead(summary: Summary, part: str, proof: str) -> Summary:
+    return replace(summary, levels=tuple(level(proof) if part in one else one for one in summary.levels))
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_merger_who_claims_something_else_is_refused(tmp_path: Path, claim: str) -> None:
+    """The merger's own key signs it, and the log names it."""
+    change, why = CLAIMS[claim]
+    made = carried(tmp_path / "r", "approved")
+    made.merge_change = change
+    made.merge()
+    found = proven(bundled(made), made.root).decision
+    assert failed(found) == {"merge summary"}
+    assert why in outcome(found, "merge summary")[1]
+    assert (found.verdict, found.proofs) == (FAILED, ())
+
+
+def test_an_approval_that_came_after_the_merge_adds_nothing_and_takes_nothing(tmp_path: Path) -> None:
+    root = root_of({**TEAM, "ruth": ("reviewer",)}, bots=("robot",))
+    made = carried(tmp_path / "r", "merged", root=root)
+    before = proven(bundled(made), made.root).decision
+    made.attest(("approval", made.maker.approval("ruth")))
+    after = proven(bundled(made), made.root).decision
+    assert (after.verdict, after.proofs) == (before.verdict, before.proofs) == (PASSED, before.proofs)
+
+
 STAGED = {"another tree": "tree", "a commit in between": "parent", "for another proposal": "words", "not CI's": "key"}
 
 
@@ -260,9 +305,9 @@ def test_trees_that_name_each_other_over_and_over_are_given_up(tmp_path: Path) -
     sides = []
     for content in (b"x", b"y"):
         inner = made.project.raw_tree(("100644", b"f", made.project.blob(content)))
-        for level in range(40):
+        for depth in range(40):
             rows = [("40000", b"d%03d" % number, inner) for number in range(200)]
-            inner = made.project.raw_tree(*rows, ("100644", b"z%d" % level, made.project.blob(content)))
+            inner = made.project.raw_tree(*rows, ("100644", b"z%d" % depth, made.project.blob(content)))
         sides.append(inner)
     first = made.project.raw_commit(sides[0], base)
     carrier = records.carrier(made.clone, first, sides[1])
