@@ -37,7 +37,7 @@ def mark(desk: Desk, log: Log) -> str | None:
         if at is None:
             return None
         found = _MARK.search(desk.clone.message(at))
-        if found is not None and _by_merger(desk, at, _index(log, found[1])):
+        if found is not None and _by_merger(desk, at, _index(log, found[1], desk.landed.root)):
             return found[1]
         at = next(iter(desk.clone.parents(at)), None)
     return None
@@ -75,13 +75,14 @@ def _by_merger(desk: Desk, commit: str, index: int | None) -> bool:
 def check(desk: Desk, log: Log) -> None:
     """Raise `SignatureError` when the log does not continue what the protected branch or this clone has seen of it."""
     named = mark(desk, log)
-    if named is not None and (why := _lost(log, named)):
+    root = desk.landed.root
+    if named is not None and (why := _lost(log, named, root)):
         raise SignatureError(
             f"the log was rewound or replaced: {desk.landed.anchor.branch} names its entry {named[:12]}, {why}",
             hint="restore refs/agent-pipeline/log from another clone, and find out who moved it",
         )
     seen = _seen(desk)
-    if seen is not None and (why := _lost(log, seen)):
+    if seen is not None and (why := _lost(log, seen, root)):
         raise SignatureError(
             f"the log was rewound or replaced: this clone has seen its entry {seen[:12]}, {why}",
             hint=f"find out who moved it; to put it back: git push {desk.remote} {seen}:refs/agent-pipeline/log "
@@ -89,34 +90,49 @@ def check(desk: Desk, log: Log) -> None:
         )
 
 
-def _index(log: Log, commit: str) -> int | None:
+def _index(log: Log, commit: str, root: TrustRoot) -> int | None:
     """Return the index of the entry in `commit`, None when the log does not have it."""
-    return None if _lost(log, commit) else log_entries.read_unsigned(audit_log.envelope_of(log.clone, commit)).index
+    return (
+        None if _lost(log, commit, root) else log_entries.read_unsigned(audit_log.envelope_of(log.clone, commit)).index
+    )
 
 
-def _lost(log: Log, commit: str) -> str | None:
+def _lost(log: Log, commit: str, root: TrustRoot) -> str | None:
     """Return why the log does not continue the one that ended with `commit`; None when it does, by proof.
 
-    Read are the entry that was seen and a few small files, not what lies between.
+    Read are the entry that was seen and a few small files, not what lies between. What an entry that is void by `root`
+    says of the log before it is not believed: it has to be there, and so has the newest one before it that stands.
     """
-    if commit in {log.commit, *(void.commit for void in log.tail)}:
-        return None
-    try:
-        envelope = audit_log.envelope_of(log.clone, commit)
-        entry = log_entries.read_unsigned(envelope)
-    except (GitError, RejectedError):
-        return "which is gone"
-    if log.newest is None or entry.index >= log.size:
-        return "which is gone"
-    try:
-        _continues(log, log.newest.entry, entry, envelope)
-    except SignatureError as error:
-        return f"which is not in it any more ({error.message})"
+    before: str | None = commit
+    while before is not None and before not in {log.commit, *(void.commit for void in log.tail)}:
+        try:
+            envelope = audit_log.envelope_of(log.clone, before)
+            entry = log_entries.read_unsigned(envelope)
+        except (GitError, RejectedError):
+            return "which is gone"
+        if log.newest is None or entry.index >= log.size:
+            return "which is gone"
+        void = _is_void(envelope, root, entry.index)
+        try:
+            _continues(log, log.newest.entry, entry, envelope, void=void)
+            before = audit_log.before(log.clone, before) if void else None
+        except SignatureError as error:
+            return f"which is not in it any more ({error.message})"
     return None
 
 
-def _continues(log: Log, newest: LogEntry, seen: LogEntry, envelope: bytes) -> None:
-    """Raise `SignatureError` unless the newest entry commits to the one that was seen, and to all before that."""
+def _is_void(envelope: bytes, root: TrustRoot, index: int) -> bool:
+    try:
+        return log_entries.read(envelope, root, index).ended is not None
+    except RejectedError:
+        return False
+
+
+def _continues(log: Log, newest: LogEntry, seen: LogEntry, envelope: bytes, *, void: bool) -> None:
+    """Raise `SignatureError` unless the newest entry commits to the one that was seen, and to all before that.
+
+    Of what a void one says of all before it nothing is asked.
+    """
     size, index = newest.index, seen.index
     if index == size:
         if log.envelope != envelope:
@@ -125,7 +141,7 @@ def _continues(log: Log, newest: LogEntry, seen: LogEntry, envelope: bytes) -> N
     root = bytes.fromhex(newest.history)
     proof = log_tree.inclusion(log.file, index, size)
     merkle.check_inclusion(log_tree.leaf_of(envelope), index, size, proof, root)
-    if index:
+    if index and not void:
         proof = log_tree.consistency(log.file, index, size)
         merkle.check_consistency(index, size, proof, bytes.fromhex(seen.history), root)
 
@@ -136,10 +152,25 @@ def open_log(desk: Desk) -> Log:
     Raises `SignatureError`, `GitError`.
     """
     log = audit_log.read(desk.clone, desk.remote, desk.landed.root)
-    check(desk, log)
-    log.about_everything(desk.landed.root)  # nothing stands after what it says of its own keys
+    _check_all(desk, log, desk.landed.root)
     remember(desk, log.commit)
     return log
+
+
+def open_log_by(desk: Desk, root: TrustRoot) -> Log:
+    """Return the shared log as a next version of the trust root has it, which is not in force yet: nothing is kept.
+
+    Threat: a thief whose newest entries, any number of them, lie about the log, so that nobody can read it to revoke
+    his key. By the version that does so they are void. Raises as `open_log` does.
+    """
+    log = audit_log.read(desk.clone, desk.remote, root, log_tree.MAX_ENTRIES)
+    _check_all(desk, log, root)
+    return log
+
+
+def _check_all(desk: Desk, log: Log, root: TrustRoot) -> None:
+    check(desk, log)
+    log.about_everything(root)  # nothing stands after what it says of its own keys
 
 
 def remember(desk: Desk, head: str | None) -> None:
@@ -170,10 +201,10 @@ def check_growth(desk: Desk, log: Log, root: TrustRoot) -> None:
 
 def _believed(desk: Desk, log: Log, root: TrustRoot, done: str | None) -> str | None:
     """Return the commit of the log up to which it was gone through already, None when that is nowhere."""
-    if done is not None and _index(log, done) is not None:
+    if done is not None and _index(log, done, root) is not None:
         return done
     named = mark(desk, log)
-    index = _index(log, named) if named is not None else None
+    index = _index(log, named, root) if named is not None else None
     revoked = min((grant.until for grant in root.former if grant.revoked), default=log.size)
     return named if index is not None and index < revoked else None
 

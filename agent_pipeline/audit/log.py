@@ -168,10 +168,11 @@ class Log:
         return lambda path: files[path] if path in files else self.file(path)
 
 
-def read(clone: Clone, remote: str | None, root: TrustRoot) -> Log:
+def read(clone: Clone, remote: str | None, root: TrustRoot, most: int = MAX_TAIL) -> Log:
     """Return the log as the remote has it (this clone's own without one), its newest entries' signatures checked.
 
-    Raises `SignatureError` when one is no entry that somebody signed who may, `GitError` when objects are missing.
+    `most` is how many void ones may stand at its end. Raises `SignatureError` when one is no entry that somebody signed
+    who may, `GitError` when objects are missing.
     """
     name = remotes.tracking(remote, LOG)
     head = clone.ref(name)
@@ -179,10 +180,10 @@ def read(clone: Clone, remote: str | None, root: TrustRoot) -> Log:
         if clone.objects.references.get(name) is not None:
             raise SignatureError(f"{name} does not point to a commit: this is no log, and not an empty one either")
         return Log(clone, None)
-    return at(clone, head, root)
+    return at(clone, head, root, most)
 
 
-def at(clone: Clone, head: str, root: TrustRoot) -> Log:
+def at(clone: Clone, head: str, root: TrustRoot, most: int = MAX_TAIL) -> Log:
     """Return the log as of one of its commits. Raises as `read` does."""
     tail: list[Void] = []
     commit: str | None = head
@@ -197,8 +198,8 @@ def at(clone: Clone, head: str, root: TrustRoot) -> Log:
         if signed.ended is None:
             return Log(clone, head, commit, envelope, signed, tuple(reversed(tail)))
         tail.append(Void(commit, envelope, signed))
-        if len(tail) > MAX_TAIL:
-            raise SignatureError(f"the log ends with more than {MAX_TAIL} void entries", hint=_RESTORE)
+        if len(tail) > most:
+            raise SignatureError(f"the log ends with more than {most} void entries", hint=_RESTORE)
         commit = before(clone, commit)
     return Log(clone, head, tail=tuple(reversed(tail)))
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Final
 
 from agent_pipeline import interrupts
-from agent_pipeline.attestation import log_entries
 from agent_pipeline.attestation.ballots import Ballot
 from agent_pipeline.audit import endings, entries, high_water
 from agent_pipeline.audit import log as audit_log
@@ -71,14 +70,13 @@ def _files(ballot: Ballot) -> dict[str, bytes]:
 
 def _logged(desk: Desk, ballot: Ballot, hand: Hand, now: datetime) -> tuple[int, RefUpdate] | None:
     """Return index and update of the log's entry about what ends with this version, None when nothing does."""
-    log = high_water.open_log(desk)
-    known = [signed.entry for signed in log.about_everything(desk.landed.root)]
+    log = high_water.open_log_by(desk, ballot.root)  # what this version voids, nothing is built on
+    known = [signed.entry for signed in log.about_everything(ballot.root)]
     before = set(endings.unlogged(desk.landed.root, known))
     new = [ending for ending in endings.unlogged(ballot.root, known) if ending not in before]
     if not new:
         return None
     _check_nothing_lost(log, desk.landed.root, ballot.root)
-    log = audit_log.read(desk.clone, desk.remote, ballot.root)  # what this version voids, nothing is built on
     _check_speaks(hand, ballot.root, log.next_index)
     said = entries.about_ending(new[0])
     return log.next_index, entries.append(desk, log, said, hand.signer.statement, now, root=ballot.root)
@@ -87,11 +85,11 @@ def _logged(desk: Desk, ballot: Ballot, hand: Hand, now: datetime) -> tuple[int,
 def _check_nothing_lost(log: audit_log.Log, before: TrustRoot, root: TrustRoot) -> None:
     """Raise `StaleError` when `root` would void what a key that ends in good order has logged meanwhile."""
     orderly = [grant for grant in root.former if not grant.revoked and grant not in before.former]
-    for index in range(min((grant.until for grant in orderly), default=log.size), log.size):
-        signed = log_entries.read(log.entry(index), root, index)
+    first = min((grant.until for grant in orderly), default=log.next_index)
+    for signed in log.newest_from(first, root):
         if signed.ended is not None and not signed.ended.revoked:
             raise StaleError(
-                f"{signed.person}'s key {signed.keyid[:8]}, which is to end, signed entry {index} of the log after "
+                f"{signed.person}'s key {signed.keyid[:8]}, which is to end, signed entry {signed.entry.index} after "
                 "this version was drafted: that would be void",
                 hint=f"let {signed.person} pause, then draft the version again",
             )

@@ -14,6 +14,7 @@ from agent_pipeline.audit import log as audit_log
 from agent_pipeline.audit import merges, seen_records
 from agent_pipeline.audit.log import Log
 from agent_pipeline.documents import strict
+from agent_pipeline.documents.log_entry import EVERYTHING
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.repository import attestations, records
@@ -58,7 +59,7 @@ class Sources:
 
     def of(self, request: str) -> Found:
         """Return what there is of a request; what is not there any more is added to `unread`."""
-        found = Found(request, about(self.desk, self.log, request).signed)
+        found = Found(request, (*about(self.desk, self.log, request).signed, *self._at_the_end(request)))
         whole: dict[str, bytes] = {}
         numbers: dict[int, dict[str, bytes]] = {}
         for tip in dict.fromkeys(self._tips.get(request, ())):
@@ -74,6 +75,13 @@ class Sources:
         found.whole = tuple(whole.values())
         found.numbers = {number: tuple(held.values()) for number, held in numbers.items()}
         return found
+
+    def _at_the_end(self, request: str) -> Iterator[Signed]:
+        """Yield the entries about `request` that stand as yet, and are void by the version that the log was read by."""
+        for void in self.log.tail:
+            signed = log_entries.read(void.envelope, self.desk.landed.root, void.signed.entry.index)
+            if signed.ended is None and signed.entry.about in (request, EVERYTHING):
+                yield signed
 
     def _read(self, record: Record, whole: dict[str, bytes], numbers: dict[int, dict[str, bytes]]) -> None:
         asked = record.read(dossiers.REQUEST_FILE)

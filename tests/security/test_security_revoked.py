@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.hostile import HostileRunner
+from support.hostile import HostileRunner, stolen
 from support.people import Person
 from support.teams import LOG, REQUESTS, Team
 
@@ -114,3 +114,54 @@ def test_what_is_open_again_when_ci_s_own_rejection_is_void_is_said(at: At) -> N
     assert f"to take it back: agent-pipeline close {request}" in told
     team.alice.yes(*revoke(team)[:-1])
     assert team.alice.yes("show", request)["state"] == "proposed"
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "about the entries before it": {"event": "admitted", "history": "1" * 64},
+    "about what the log says": {"event": "admitted", "state": "1" * 64},
+    "about everything, and about what the log says": {
+        "event": "resumed", "state": "1" * 64, "request": None, "number": None, "statement": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_key_that_lies_can_be_revoked_and_who_believed_it_goes_on(at: At, lie: str) -> None:
+    """The lie is the newest entry: nobody can read the log to the end by it, and the way out must not need that."""
+    team = at("staged")
+    rosa = replace(team.rosa, clone=operator(team).clone)
+    seen = team.rosa.run("list", "--json")  # an older clone, before the lie
+    assert seen.code == 0, str(seen)
+    fields = dict(LIES[lie])
+    head = stolen(team, team.mallory.ref(LOG), fields.pop("event"), **fields)
+    believed = rosa.run("list", "--json").code == 0
+    assert believed == ("history" in fields)
+    alice = operator(team)
+    (key,) = [one["keys"][0] for one in alice.yes("trust", "show")["people"] if one["name"] == "ci"]
+    looked = alice.yes("trust", "revoke", key, "--since", "1", "--dry-run")
+    assert [(row["index"], row["void"]) for row in looked["entries"]] == [(0, False), (1, True)]
+    done = alice.yes("trust", "revoke", key, "--since", "1")
+    assert (done["landed"], done["logged"]) == (True, 2)
+    team.mallory.fetch()
+    assert team.mallory.git("rev-parse", f"{team.tip(LOG)}^").strip() == head  # nothing was taken out
+    for person in (rosa, team.rosa, operator(team)):
+        listed_now = person.run("list", "--json")
+        assert listed_now.code == 0, str(listed_now)
+        audit = person.yes("audit", "verify")
+        assert (audit["findings"], audit["entries"], audit["void"]) == ([], 3, 1)
+    rosa.yes("list")
+    team.mallory.push(LOG, head)  # and whoever takes the revocation away is found out
+    assert "was rewound or replaced" in rosa.run("list", "--json").document["error"]["message"]
+
+
+def test_a_thief_s_merge_at_the_log_s_end_is_listed_before_it_is_void(at: At) -> None:
+    team = at("staged")
+    stolen(team, team.mallory.ref(LOG), "merged", history="1" * 64)
+    (row,) = [row for row in listed_since(team, "1")["proposals"] if row["name"] == f"{team.id}.1"]
+    assert (row["state"], row["becomes"]) == ("merged", None)
+
+
+def listed_since(team: Team, since: str) -> dict[str, Any]:
+    argv = [*revoke(team)]
+    argv[argv.index("--since") + 1] = since
+    return dict(operator(team).yes(*argv))

@@ -9,13 +9,14 @@ import click
 from agent_pipeline import clock
 from agent_pipeline.attestation import drafts, keys
 from agent_pipeline.audit import high_water
+from agent_pipeline.audit import log as audit_log
 from agent_pipeline.audit.log import Log
 from agent_pipeline.cli import desk as desks
 from agent_pipeline.cli.options import command
 from agent_pipeline.cli.output import Output
 from agent_pipeline.cli.trust.carrying_out import LIFE, Change, carry_out
 from agent_pipeline.cli.trust.naming import find_key
-from agent_pipeline.documents.root import Key
+from agent_pipeline.documents.root import Key, TrustRoot
 from agent_pipeline.documents.words import counted
 from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
@@ -42,27 +43,35 @@ def revoke(
     """Void what a stolen key signs, from an entry of the log on, and list what it ever signed."""
     desk = desks.here(out, push=push)
     found = find_key(desk.landed.root, key)
-    log = high_water.open_log(desk)
-    size = log.next_index
+    size = audit_log.read(desk.clone, desk.remote, desk.landed.root).next_index
     if since is not None and since > size:
         raise UsageError(
             f"the log has {counted(size, 'entry', 'entries')}: nothing has the index {since} yet",
             hint="leave --since out to void only what comes from now on",
         )
     first = size if since is None else since
+    root, refused = _draft(desk, found, first)
+    log = high_water.open_log(desk) if root is None else high_water.open_log_by(desk, root)
     signed = {"keyid": found.keyid, "since": first} | _signed(desk, log, found, first)
     _tell(out, signed, first)
-    try:
-        root = drafts.revoke(desk.landed.root, found.keyid, since=first, expires=clock.now() + LIFE)
-    except RejectedError as error:
+    if root is None:
+        assert refused is not None  # noqa: S101 - one of the two is there
         if not dry_run:
-            raise
-        refused, hint = error.message, error.hint  # the list is what was asked for
-        out.finish(signed | {"dry_run": True, "refused": refused}, lambda: f"it would be refused: {refused}; {hint}")
-        return error.exit_code
+            raise refused
+        why, hint = refused.message, refused.hint  # the list is what was asked for
+        out.finish(signed | {"dry_run": True, "refused": why}, lambda: f"it would be refused: {why}; {hint}")
+        return refused.exit_code
     said = f"Revoke {found.owner}'s key {keys.fingerprint(found)} from entry {first} of the log on"
     carry_out(out, desk, Change(root, said, signed), dry_run=dry_run)
     return 0
+
+
+def _draft(desk: Desk, key: Key, since: int) -> tuple[TrustRoot | None, RejectedError | None]:
+    """Return the version that revokes `key`, or why there can be none. Raises `UsageError`."""
+    try:
+        return drafts.revoke(desk.landed.root, key.keyid, since=since, expires=clock.now() + LIFE), None
+    except RejectedError as error:
+        return None, error
 
 
 def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:

@@ -209,6 +209,8 @@ def test_entries_by_a_key_that_ended_are_passed_over_and_stay(project: Project) 
     seen = log.read(project.clone, None, root)
     assert (seen.size, len(seen.tail)) == (1, 1)
     assert [entry.event for entry in check_proof(seen.prove(ID), root, ID).entries] == ["admitted"]
+    with pytest.raises(SignatureError, match="more than 0 void entries"):
+        log.read(project.clone, None, root, most=0)
     after = seen.following()
     assert after == replace(following([found.entry(0), lies]), files=after.files)
     keyid = public("eve").keyid
