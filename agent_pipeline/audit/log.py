@@ -19,7 +19,7 @@ from agent_pipeline.documents.log_entry import EVERYTHING
 from agent_pipeline.documents.log_proof import LogProof
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.strict import MAX_BYTES
-from agent_pipeline.errors import RejectedError, SignatureError
+from agent_pipeline.errors import RejectedError, SchemaError, SignatureError
 from agent_pipeline.repository import commits, remotes, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.listing import FILE as MODE
@@ -30,6 +30,7 @@ from agent_pipeline.repository.trees import Put
 FILE: Final = "entry.dsse.json"
 _FOLDERS: Final = (log_tree.FOLDER, log_entries.STATE_FOLDER)
 MAX_TAIL: Final = 10_000
+_MAX_FOLDER: Final = 4096  # bytes of a directory itself: it holds 17 names at most, of some letters each
 _NAME, _EMAIL = "agent-pipeline", "log@agent-pipeline.invalid"
 _RESTORE: Final = "restore refs/agent-pipeline/log from another clone, and find out who moved it"
 
@@ -213,8 +214,13 @@ def before(clone: Clone, commit: str) -> str | None:
 
 
 def envelope_of(clone: Clone, commit: str) -> bytes:
-    """Return the envelope in a commit of the log. Raises `SignatureError` when it holds anything else than it may."""
-    held = {entry.path.decode("utf-8", "replace"): entry for entry in children(clone, clone.tree(commit))}
+    """Return the envelope in a commit of the log. Raises `SignatureError` when it holds anything else than it may.
+
+    So it does for a directory that is larger than the log's can be, before it is read: every command reads this one.
+    """
+    tree = clone.tree(commit)
+    rows = children(clone, tree) if clone.size(tree) <= _MAX_FOLDER else ()
+    held = {entry.path.decode("utf-8", "replace"): entry for entry in rows}
     odd = [name for name in held if name != FILE and (name not in _FOLDERS or held[name].mode != TREE)]
     if FILE not in held or held[FILE].mode != MODE or odd:
         raise SignatureError(
@@ -226,11 +232,18 @@ def envelope_of(clone: Clone, commit: str) -> bytes:
 
 
 def stored(clone: Clone, commit: str, path: str) -> bytes | None:
-    """Return a file of a log's commit, None for nothing. Raises `SignatureError` for one that is too large."""
-    size = clone.file_size(commit, path)
-    if size is not None and size > MAX_BYTES:
+    """Return a file of a log's commit, None for nothing.
+
+    Raises `SignatureError` for one that is too large, or lies in a directory that is: whoever may push can put anything
+    beside a genuine entry.
+    """
+    try:
+        oid = clone.file_id(commit, path, folder=_MAX_FOLDER)
+    except SchemaError as error:
+        raise SignatureError(f"the log's commit {_short(commit)}: {error.message}", hint=_RESTORE) from error
+    if oid is not None and clone.size(oid) > MAX_BYTES:
         raise SignatureError(f"the log's commit {_short(commit)} holds more than {MAX_BYTES} bytes in {path}")
-    return None if size is None else clone.file(commit, path)
+    return None if oid is None else clone.blob(oid)
 
 
 def append(log: Log, following: Roots, envelope: bytes) -> str:

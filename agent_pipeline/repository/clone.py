@@ -17,6 +17,7 @@ from agent_pipeline.errors import GitError, SchemaError, UsageError
 from agent_pipeline.repository.opening import open_repository
 
 MAX_FILE = 64 << 20  # bytes; the largest document that is read whole
+MAX_FOLDER = 64 << 20  # bytes of one directory's own object: a row for each name
 _REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 
 
@@ -100,29 +101,39 @@ class Clone:
             raise GitError(f"object {oid} is no file content", hint="the repository is damaged; see `git fsck`")
         return found.data
 
-    def file(self, commit: str, path: str) -> bytes | None:
-        """Return the content of the regular file `path` in a commit, or None (also for links and directories)."""
-        try:
-            entry = self._commit(commit).tree[path]
-        except (KeyError, ValueError, pygit2.GitError):
-            return None
-        return self.blob(str(entry.id)) if entry.filemode in _REGULAR else None
+    def file(self, commit: str, path: str, *, folder: int = MAX_FOLDER) -> bytes | None:
+        """Return the content of the regular file `path` in a commit, or None. Raises as `file_id` does."""
+        oid = self.file_id(commit, path, folder=folder)
+        return None if oid is None else self.blob(oid)
 
-    def file_size(self, commit: str, path: str) -> int | None:
-        """Return the size of the regular file `path` in a commit without reading it, or None."""
-        try:
-            entry = self._commit(commit).tree[path]
-        except (KeyError, ValueError, pygit2.GitError):
-            return None
-        return self.size(str(entry.id)) if entry.filemode in _REGULAR else None
+    def file_size(self, commit: str, path: str, *, folder: int = MAX_FOLDER) -> int | None:
+        """Return the size of the regular file `path` in a commit without reading it, or None. Raises as `file_id`."""
+        oid = self.file_id(commit, path, folder=folder)
+        return None if oid is None else self.size(oid)
 
-    def file_id(self, commit: str, path: str) -> str | None:
-        """Return the object that the regular file `path` in a commit is, or None."""
+    def file_id(self, commit: str, path: str, *, folder: int = MAX_FOLDER) -> str | None:
+        """Return the object that the regular file `path` in a commit is, or None (also for links and directories).
+
+        Raises `SchemaError` when a directory on the way has more than `folder` bytes: it is not read for that.
+        """
+        above, *names = self.tree(commit), *path.split("/")
+        for name in names[:-1]:
+            below = self._row(above, name, folder)
+            if below is None or below.filemode != FileMode.TREE:
+                return None
+            above = str(below.id)
+        found = self._row(above, names[-1], folder)
+        return str(found.id) if found is not None and found.filemode in _REGULAR else None
+
+    def _row(self, tree: str, name: str, most: int) -> pygit2.Object | None:
         try:
-            entry = self._commit(commit).tree[path]
+            size = self.objects.odb.read_header(tree)[1]
+            if size > most:
+                raise SchemaError(f"tree {tree} has {size} bytes; at most {most} are read here")
+            found = self.objects[tree]
+            return found[name] if isinstance(found, pygit2.Tree) else None
         except (KeyError, ValueError, pygit2.GitError):
             return None
-        return str(entry.id) if entry.filemode in _REGULAR else None
 
     def submodules(self, tree: str) -> tuple[str, ...]:
         """Return the paths of all submodules in a tree, for people."""

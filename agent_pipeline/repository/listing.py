@@ -11,7 +11,7 @@ from pygit2.enums import FileMode
 
 from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, PathError
-from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.clone import MAX_FOLDER, Clone
 
 FILE: Final = "100644"
 EXECUTABLE: Final = "100755"
@@ -32,8 +32,21 @@ class Entry:
     oid: str
 
 
-def read_tree(clone: Clone, oid: str) -> pygit2.Tree:
-    """Return a tree object. Raises `GitError` when it is missing, damaged or something else."""
+@dataclass(slots=True)
+class Count:
+    """How many entries were listed so far, directories included: also where it ended with an error."""
+
+    entries: int = 0
+
+
+def read_tree(clone: Clone, oid: str, *, most: int = MAX_FOLDER) -> pygit2.Tree:
+    """Return a tree object. Raises `GitError` when it is missing, damaged or something else.
+
+    So it does for one of more than `most` bytes, before it is read: a few bytes in a pack are a gigabyte of rows.
+    """
+    size = clone.size(oid)
+    if size > most:
+        raise GitError(f"tree {oid} has {size} bytes; at most {most} are read here")
     try:
         found = clone.objects[oid]
     except (KeyError, ValueError, pygit2.GitError) as error:
@@ -45,9 +58,12 @@ def read_tree(clone: Clone, oid: str) -> pygit2.Tree:
     return found
 
 
-def children(clone: Clone, tree: str) -> Iterator[Entry]:
-    """Yield what stands directly in `tree`; `path` is the name alone, directories too. Raises `GitError`."""
-    for item in read_tree(clone, tree):
+def children(clone: Clone, tree: str, *, largest: int = MAX_FOLDER) -> Iterator[Entry]:
+    """Yield what stands directly in `tree`; `path` is the name alone, directories too.
+
+    Raises `GitError`, also for a tree of more than `largest` bytes.
+    """
+    for item in read_tree(clone, tree, most=largest):
         yield Entry(item.raw_name or b"", f"{item.filemode:o}", str(item.id))
 
 
@@ -62,13 +78,23 @@ def content(clone: Clone, oid: str) -> memoryview:
     return memoryview(found)
 
 
-def entries(clone: Clone, tree: str, *, most: int = _MAX_WALK, deepest: int = MAX_DEPTH) -> Iterator[Entry]:
+def entries(
+    clone: Clone,
+    tree: str,
+    *,
+    most: int = _MAX_WALK,
+    deepest: int = MAX_DEPTH,
+    largest: int = MAX_FOLDER,
+    count: Count | None = None,
+) -> Iterator[Entry]:
     """Yield every file, link and submodule of `tree` in Git's order, directories unfolded.
 
-    Raises `GitError`, also for a tree with more than `most` entries, directories included, or `deepest` levels.
+    Raises `GitError`, also for a tree with more than `most` entries, directories included, or `deepest` levels, and for
+    a directory of more than `largest` bytes. `count` goes on with every entry.
     """
-    stack: list[tuple[bytes, Iterator[pygit2.Object]]] = [(b"", iter(read_tree(clone, tree)))]
-    count = 0
+    stack: list[tuple[bytes, Iterator[pygit2.Object]]] = [(b"", iter(read_tree(clone, tree, most=largest)))]
+    count = count if count is not None else Count()
+    end = count.entries + most
     while stack:
         prefix, items = stack[-1]
         item = next(items, None)
@@ -76,11 +102,11 @@ def entries(clone: Clone, tree: str, *, most: int = _MAX_WALK, deepest: int = MA
             stack.pop()
             continue
         path = prefix + (item.raw_name or b"")
-        count += 1
-        if count > most or len(stack) > deepest:
+        count.entries += 1
+        if count.entries > end or len(stack) > deepest:
             raise GitError(f"tree {tree} has more than {most} entries or {deepest} levels")
         if item.filemode == FileMode.TREE:
-            stack.append((path + b"/", iter(read_tree(clone, str(item.id)))))
+            stack.append((path + b"/", iter(read_tree(clone, str(item.id), most=largest))))
         else:
             yield Entry(path, f"{item.filemode:o}", str(item.id))
 
