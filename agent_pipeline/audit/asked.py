@@ -13,7 +13,6 @@ from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import PAYLOAD_TYPE
 from agent_pipeline.errors import RejectedError, SchemaError, SignatureError
 from agent_pipeline.repository import dossier as dossiers
-from agent_pipeline.repository.dossier import REQUEST_FILE
 from agent_pipeline.repository.records import Record
 
 
@@ -23,13 +22,13 @@ def check(record: Record, root: TrustRoot, at: int | None) -> None:
     `at` is the index of the log's first entry that names the request's envelope, None when none does. Somebody who left
     in good order had made his requests before: the log need not know of them.
     """
-    _check(record, *dossiers.read_request(_bounded(record)), root, at)
+    _check(record, *dossiers.read_request(record), root, at)
 
 
 def doubt(record: Record, root: TrustRoot, about: Iterable[LogEntry]) -> str | None:
     """Return why nobody asked for what the record says, None when who it names did. `about` is the log about it."""
     try:
-        data, request = dossiers.read_request(_bounded(record))
+        data, request = dossiers.read_request(record)
         digest = strict.sha256(data)
         at = next((entry.index for entry in about if digest in entry.envelopes), None)
         _check(record, data, request, root, at)
@@ -47,13 +46,6 @@ def _check(record: Record, data: bytes, request: Request, root: TrustRoot, at: i
     name = _signer(envelope, root, at)
     if name != request.requester:
         raise SignatureError(f"its request names {request.requester} and is signed by {name}")
-
-
-def _bounded(record: Record) -> Record:
-    size = record.clone.file_size(record.tip, REQUEST_FILE)
-    if size is not None and size > strict.MAX_BYTES:
-        raise SchemaError(f"its {REQUEST_FILE} has more than {strict.MAX_BYTES} bytes")
-    return record
 
 
 def _signer(envelope: Envelope, root: TrustRoot, at: int | None) -> str:

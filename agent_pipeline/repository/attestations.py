@@ -12,6 +12,7 @@ from typing import Final
 from pygit2.enums import FileMode
 
 from agent_pipeline.documents import strict
+from agent_pipeline.errors import SchemaError
 from agent_pipeline.repository import commits, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.listing import FILE, Entry, children, entries, read_tree
@@ -19,12 +20,22 @@ from agent_pipeline.repository.trees import Put
 
 REF = "refs/attestations/trees"
 MAX_TOTAL: Final = 64 << 20  # bytes of all attestations of one tree
+MAX_TREES: Final = 8 << 20  # bytes of the folder of all trees itself: some 120,000 merges
+_MAX_ROWS: Final = 1_000_000  # trees and attestations in all that are looked through
 _LEVELS: Final = 2  # `<tree>/<name>.intoto.jsonl`
 _MAX_FOLDER: Final = strict.MAX_BYTES  # bytes of one tree's folder itself: its names, at some 70 bytes each
 
 
 def add(clone: Clone, tip: str | None, tree: str, envelopes: Mapping[str, bytes], moment: datetime) -> str:
-    """Return a new commit on `tip` whose tree also holds `<tree>/<name>.intoto.jsonl` for each envelope."""
+    """Return a new commit on `tip` whose tree also holds `<tree>/<name>.intoto.jsonl` for each envelope.
+
+    Raises `SchemaError` when `tip` names more trees than anybody merged: somebody wrote that by hand.
+    """
+    if tip is not None and not _is_folder(clone, tip):
+        raise SchemaError(
+            f"{REF} has more than {MAX_TREES} bytes of names of trees",
+            hint="find out who pushed it, and restore the ref from another clone",
+        )
     base = clone.tree(tip) if tip is not None else str(clone.objects.TreeBuilder().write())
     files = {f"{tree}/{name}.intoto.jsonl": Put(data + b"\n", "100644") for name, data in envelopes.items()}
     result = trees.build(clone, base, files)
@@ -43,10 +54,13 @@ def add(clone: Clone, tip: str | None, tree: str, envelopes: Mapping[str, bytes]
 def every(clone: Clone, tip: str) -> Iterator[bytes]:
     """Yield every envelope that is kept, of whatever tree. Raises `GitError` for what is no such folder.
 
-    Anyone with push access can write the ref: what is too large to be an envelope is left out.
+    Anyone with push access can write the ref: what is too large to be an envelope is left out, and what is there under
+    many names is yielded once.
     """
-    for entry in entries(clone, clone.tree(tip), deepest=_LEVELS):
-        if _is_envelope(clone, entry):
+    yielded: set[str] = set()
+    for entry in entries(clone, clone.tree(tip), most=_MAX_ROWS, deepest=_LEVELS, largest=MAX_TREES):
+        if entry.oid not in yielded and _is_envelope(clone, entry):
+            yielded.add(entry.oid)
             yield clone.blob(entry.oid).removesuffix(b"\n")
 
 
@@ -56,6 +70,8 @@ def of_tree(clone: Clone, tip: str, tree: str) -> dict[str, bytes]:
     Anyone with push access can write the ref: what is too large to be an envelope is left out, as is what comes after
     more than `MAX_TOTAL` bytes, and all of a folder with more names than proofs can have.
     """
+    if not _is_folder(clone, tip):
+        return {}
     try:
         folder = read_tree(clone, clone.tree(tip))[tree]
     except KeyError:
@@ -75,6 +91,11 @@ def of_tree(clone: Clone, tip: str, tree: str) -> dict[str, bytes]:
             contents[entry.oid] = clone.blob(entry.oid)
         found[entry.path.decode("utf-8", "surrogateescape")] = contents[entry.oid]
     return found
+
+
+def _is_folder(clone: Clone, tip: str) -> bool:
+    """Return whether the folder of all trees can be one by its size: it is not read for that."""
+    return clone.size(clone.tree(tip)) <= MAX_TREES
 
 
 def _is_envelope(clone: Clone, entry: Entry) -> bool:

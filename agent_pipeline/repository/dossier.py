@@ -72,7 +72,10 @@ class Dossier:
 
 
 def read_request(record: Record) -> tuple[bytes, Request]:
-    """Return the request's envelope and what it says. Raises `SchemaError`."""
+    """Return the request's envelope and what it says. Raises `SchemaError`; what is too large is not read."""
+    size = record.size(REQUEST_FILE)
+    if size is not None and size > strict.MAX_BYTES:
+        raise SchemaError(f"its {REQUEST_FILE} has more than {strict.MAX_BYTES} bytes")
     data = record.read(REQUEST_FILE)
     if data is None:
         raise SchemaError(f"the record of {record.id} has no {REQUEST_FILE}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import pygit2
@@ -103,7 +104,7 @@ class _Collection:
     def listed(self, tree: str) -> list[Entry]:
         """Take a directory along, and return what is in it."""
         self.add(tree)
-        found = list(children(self.clone, tree))
+        found = list(islice(children(self.clone, tree), self.rows + 1))
         self.rows -= len(found) + 1
         if self.rows < 0:
             raise SchemaError(
@@ -141,9 +142,8 @@ def _record(found: _Collection, record: Record) -> None:
             found.add(parent)
             if parent not in history and is_carrier(found.clone, parent):
                 _carried(found, parent)
-    for path in record.files():
-        if (oid := found.clone.file_id(record.tip, path)) is not None:
-            found.name(f"record/{path}", oid)
+    for path, oid in record.listed().items():
+        found.name(f"record/{path}", oid)
 
 
 def _whole_tree(found: _Collection, tree: str) -> None:

@@ -9,8 +9,8 @@ counts before it is verified, and everything is bounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +19,7 @@ from agent_pipeline.errors import GitError, PathError, SchemaError, StaleError, 
 from agent_pipeline.repository import commits, refs, remotes
 from agent_pipeline.repository.build import Put, build
 from agent_pipeline.repository.clone import Clone
-from agent_pipeline.repository.listing import FILE, MODES, entries
+from agent_pipeline.repository.listing import FILE, MODES, TREE, Count, entries, read_tree
 from agent_pipeline.repository.refs import RefUpdate
 from agent_pipeline.repository.remotes import tracking
 
@@ -28,9 +28,14 @@ LOG: Final = "refs/agent-pipeline/log"
 OFFERS: Final = "refs/agent-pipeline/offers/"
 MAX_FILES: Final = 10_000
 MAX_DEPTH: Final = 3  # `<n>/attestations/<file>`
+MAX_FOLDER: Final = strict.MAX_BYTES  # bytes of one directory itself: its names, at some 70 bytes each
 MAX_ENVELOPES: Final = 500  # beside one proposal
 MAX_STEPS: Final = 10_000
+MAX_STEP: Final = 4 << 10  # bytes of a step's own commit, or a carrier's: those that are made have some hundreds
+MAX_LOOKED: Final = 64 << 20  # bytes of the directories of all steps, each once
+MAX_LISTED: Final = 1_000_000  # entries of the directories of all steps, where each step is listed
 
+_ROW: Final = 300  # bytes of a directory's row: a mode, a name of 255 bytes, an object
 _ID: Final = re.compile(r"[a-z2-7]{16}")
 _NAME: Final = re.compile(r"([a-z2-7]{1,16})(?:\.([1-9][0-9]{0,5}))?")
 # Records and carriers are computable by anyone: who, when and why are in the signed documents.
@@ -50,24 +55,35 @@ class Record:
 
     def read(self, path: str) -> bytes | None:
         """Return a file of the record, or None. Raises `SchemaError` for one that is too large."""
-        return self.clone.file(self.tip, path)
+        return self.clone.file(self.tip, path, folder=MAX_FOLDER)
+
+    def size(self, path: str) -> int | None:
+        """Return the size of a file of the record without reading it, or None. Raises `SchemaError` as `read` does."""
+        return self.clone.file_size(self.tip, path, folder=MAX_FOLDER)
 
     def files(self) -> tuple[str, ...]:
         """Return the paths of all files, sorted. Raises `SchemaError` when there are too many, or odd ones."""
-        found: list[str] = []
+        return tuple(self.listed())
+
+    def listed(self, most: int = MAX_FILES, count: Count | None = None) -> dict[str, str]:
+        """Return the objects of all files by path, sorted. Raises `SchemaError` for more than `most`, or odd ones.
+
+        What is to read many files takes them from here: each look for a path reads the directories on its way again.
+        """
+        found: dict[str, str] = {}
+        tree, largest = self.clone.tree(self.tip), min(MAX_FOLDER, most * _ROW)
         try:
-            for entry in entries(self.clone, self.clone.tree(self.tip), most=MAX_FILES, deepest=MAX_DEPTH):
+            for entry in entries(self.clone, tree, most=most, deepest=MAX_DEPTH, largest=largest, count=count):
                 if entry.mode not in MODES or not entry.path.isascii():
                     raise SchemaError(f"the record of {self.id} holds something else than documents")
-                found.append(entry.path.decode("ascii"))
+                found[entry.path.decode("ascii")] = entry.oid
         except GitError as error:
             raise SchemaError(f"the record of {self.id} is no record: {error.message}") from error
-        return tuple(sorted(found))
+        return dict(sorted(found.items()))
 
     def proposals(self) -> tuple[int, ...]:
         """Return the numbers of the proposals that the record holds, in order."""
-        found = (re.fullmatch(r"([1-9][0-9]{0,5})/proposal\.json", path) for path in self.files())
-        return tuple(sorted(int(match[1]) for match in found if match is not None))
+        return proposals_in(self.files())
 
     def attestations(self, number: int) -> dict[str, bytes]:
         """Return the envelopes of proposal `number` by file name. Raises `SchemaError` when there are too many."""
@@ -78,46 +94,85 @@ class Record:
 
         What is too large to be an envelope is left out, as if it were not there. Raises `SchemaError` for too many.
         """
-        paths = [path for path in self.files() if path.startswith(prefix) and path.endswith(".dsse.json")]
+        paths = {path: oid for path, oid in self.listed().items() if _is_envelope(path, prefix)}
         if len(paths) > MAX_ENVELOPES:
             raise SchemaError(f"the record of {self.id} has more than {MAX_ENVELOPES} envelopes below {prefix}")
-        found = {path.removeprefix(prefix): self._envelope(path) for path in paths}
-        return {name: data for name, data in found.items() if data is not None}
+        small = {path: oid for path, oid in paths.items() if self.clone.size(oid) <= strict.MAX_BYTES}
+        contents = {oid: self.clone.blob(oid) for oid in dict.fromkeys(small.values())}  # many names of one: read once
+        return {path.removeprefix(prefix): contents[oid] for path, oid in small.items()}
 
-    def each_envelope(self, prefix: str, most: int) -> Iterator[bytes]:
-        """Yield every envelope of at most `most` bytes below `prefix`, one at a time, however many there are."""
-        for path in self.files():
-            if path.startswith(prefix) and path.endswith(".dsse.json"):
-                size = self.clone.file_size(self.tip, path)
-                data = self.read(path) if size is not None and size <= most else None
-                if data is not None:
-                    yield data
+    def each_envelope(self, prefix: str, most: int, listed: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """Yield every envelope of at most `most` bytes below `prefix`, one at a time, however many there are.
 
-    def _envelope(self, path: str) -> bytes | None:
-        size = self.clone.file_size(self.tip, path)
-        return self.read(path) if size is not None and size <= strict.MAX_BYTES else None
+        One that is there under many names is yielded once. `listed` are the record's files, where they are known.
+        """
+        files = self.listed() if listed is None else listed
+        for oid in dict.fromkeys(oid for path, oid in files.items() if _is_envelope(path, prefix)):
+            if self.clone.size(oid) <= most:
+                yield self.clone.blob(oid)
 
     def history(self) -> tuple[str, ...]:
-        """Return the record's commits, newest first: the tip and its first parents."""
-        found: list[str] = []
+        """Return the record's commits, newest first: the tip and its first parents. Raises as `steps` does."""
+        return tuple(self.steps())
+
+    def steps(self) -> Iterator[str]:
+        """Yield the record's commits as `history` gives them.
+
+        Raises `SchemaError` in place of one too many, and of one that is no step by its size.
+        """
         here = self.tip
-        while True:
-            found.append(here)
+        for _ in range(MAX_STEPS):
+            if self.clone.size(here) > MAX_STEP:
+                raise SchemaError(f"step {here[:12]} of the record of {self.id} has more than {MAX_STEP} bytes")
+            yield here
             parents = self.clone.parents(here)
             if not parents or self.clone.message(parents[0]) != _RECORD_MESSAGE:
-                return tuple(found)
-            if len(found) >= MAX_STEPS:
-                raise SchemaError(f"the record of {self.id} has more than {MAX_STEPS} steps")
+                return
             here = parents[0]
+        raise SchemaError(f"the record of {self.id} has more than {MAX_STEPS} steps")
 
     def carrier(self, number: int) -> str | None:
-        """Return the commit that brought the tree of proposal `number` along, or None."""
-        path = f"{number}/proposal.json"
+        """Return the commit that brought the tree of proposal `number` along, or None. Raises `SchemaError`."""
+        look = _Look(self, MAX_LOOKED)
         for commit in reversed(self.history()):
-            if self.clone.file(commit, path) is not None:
-                found = [one for one in self.clone.parents(commit) if is_carrier(self.clone, one)]
-                return found[0] if found else None
+            if look.holds(commit, number):
+                return next((one for one in self.clone.parents(commit) if is_carrier(self.clone, one)), None)
         return None
+
+
+@dataclass(slots=True)
+class _Look:
+    """Looks through a record's steps for proposals: no directory twice, and all within a bound."""
+
+    record: Record
+    room: int
+    looked: set[str] = field(default_factory=set)
+
+    def holds(self, commit: str, number: int) -> bool:
+        """Return whether a step is the first one that was asked about with that proposal. Raises `SchemaError`."""
+        folder = self._row(self.record.clone.tree(commit), str(number), (TREE,))
+        return folder is not None and self._row(folder, "proposal.json", MODES) is not None
+
+    def _row(self, tree: str, name: str, modes: Sequence[str]) -> str | None:
+        size = self.record.clone.size(tree)
+        if tree in self.looked or size > MAX_FOLDER:
+            return None  # nobody reads a larger one: there is no proposal in it
+        self.looked.add(tree)
+        self.room -= size
+        if self.room < 0:
+            raise SchemaError(f"the steps of {self.record.id} have more than {MAX_LOOKED} bytes of directories")
+        listed = read_tree(self.record.clone, tree)
+        return str(listed[name].id) if name in listed and f"{listed[name].filemode:o}" in modes else None
+
+
+def proposals_in(files: Iterable[str]) -> tuple[int, ...]:
+    """Return the numbers of the proposals that are among these files of a record, in order."""
+    found = (re.fullmatch(r"([1-9][0-9]{0,5})/proposal\.json", path) for path in files)
+    return tuple(sorted(int(match[1]) for match in found if match is not None))
+
+
+def _is_envelope(path: str, prefix: str) -> bool:
+    return path.startswith(prefix) and path.endswith(".dsse.json")
 
 
 def split_id(name: str) -> tuple[str, int | None]:
@@ -191,7 +246,7 @@ def carrier(clone: Clone, base: str, tree: str) -> str:
 
 def is_carrier(clone: Clone, commit: str) -> bool:
     """Return whether a commit says that it is a carrier. Whether it is one, making it again shows."""
-    return clone.message(commit) == _CARRIER_MESSAGE
+    return clone.size(commit) <= MAX_STEP and clone.message(commit) == _CARRIER_MESSAGE
 
 
 def bases(record: Record) -> frozenset[str]:
@@ -207,10 +262,13 @@ def check_plain(record: Record) -> None:
     That is: it adds files and takes none away, follows the step before, and brings at most one carrier along. Whoever
     may push can write records by hand, and they are read all the same; none but plain ones are taken in from elsewhere.
     """
-    held: dict[bytes, str] = {}
+    held: dict[str, str] = {}
     before: str | None = None
+    count = Count()
     for commit in reversed(record.history()):
-        here = {entry.path: entry.oid for entry in entries(record.clone, record.clone.tree(commit), most=MAX_FILES)}
+        here = replace(record, tip=commit).listed(count=count)
+        if count.entries > MAX_LISTED:
+            raise SchemaError(f"the steps of {record.id} have more than {MAX_LISTED} entries of directories")
         carriers = [one for one in record.clone.parents(commit) if one != before]
         good = len(carriers) <= 1 and all(_again(record.clone, one) for one in carriers)
         parents = [*([before] if before is not None else []), *carriers]

@@ -66,10 +66,13 @@ BOUNDS = {
     "policy": [plain_yaml.MAX_BYTES],
     "versions of the trust root": [trust.MAX_VERSIONS, trust_files.MAX_ENVELOPES, trust_files.MAX_TOTAL],
     "draft of the next version": [root_draft.MAX_SIGNATURES],
-    "record": [records.MAX_FILES, records.MAX_DEPTH, records.MAX_ENVELOPES, records.MAX_STEPS],
+    "record": [
+        *(records.MAX_FILES, records.MAX_DEPTH, records.MAX_FOLDER, records.MAX_ENVELOPES),
+        *(records.MAX_STEPS, records.MAX_STEP, records.MAX_LOOKED, records.MAX_LISTED),
+    ],
     "`log/proof.json`": [LogProof.MAX_BYTES],
     "the log": [state_map.MAX_NODE, log.MAX_TAIL],
-    "attestations of one tree": [attestations.MAX_TOTAL],
+    "attestations of one tree": [attestations.MAX_TOTAL, attestations.MAX_TREES],
     "bundle": [bundle.MAX_BYTES, bundle.MAX_CONTENTS, bundle.MAX_CONTENT, BundleManifest.MAX_BYTES],
 }
 
