@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from agent_pipeline.documents.characters import visible
 from agent_pipeline.errors import GitError, SchemaError
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.listing import TREE, Entry, children
-from agent_pipeline.repository.records import Record, is_carrier
+from agent_pipeline.repository.records import MAX_FILES, MAX_FOLDER, Record, is_carrier
 
 _MOST: Final = 200_000  # entries of directories, in all steps together
+_MOST_OF_TWO: Final = 4 * MAX_FILES + 2  # in two steps: all that both may hold, and as many directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ def cuts(record: Record) -> Iterator[Cut]:
 
     Raises `SchemaError` for more than is looked at, `GitError` when an object is missing.
     """
-    clone, look = record.clone, _Look(record.clone)
+    clone, look = record.clone, _Look(record.clone, _MOST)
     before: str | None = None
     for commit in reversed(record.history()):
         if before is None:
@@ -44,13 +46,13 @@ def cuts(record: Record) -> Iterator[Cut]:
 
 def grew(clone: Clone, older: str, newer: str) -> bool:
     """Return whether the commit `newer` continues `older` and has all its files yet. Raises as `cuts` does."""
-    return clone.is_ancestor(older, newer) and not _Look(clone).gone(clone.tree(older), clone.tree(newer))
+    return clone.is_ancestor(older, newer) and not _Look(clone, _MOST_OF_TWO).gone(clone.tree(older), clone.tree(newer))
 
 
 @dataclass(slots=True)
 class _Look:
     clone: Clone
-    room: int = _MOST
+    room: int
 
     def gone(self, old: str, new: str) -> list[str]:
         """Return the paths of the tree `old` that `new` has not, or has otherwise.
@@ -77,11 +79,16 @@ class _Look:
         return sorted(found)
 
     def _listed(self, tree: str) -> dict[bytes, Entry]:
+        """Return what stands in a directory. Raises `SchemaError` for more than there is room for: before it is read.
+
+        Its size is looked at first, as whoever reads the record does: the names of a gigabyte are a small push.
+        """
         try:
-            listed = {entry.path: entry for entry in children(self.clone, tree)}
+            found = islice(children(self.clone, tree, largest=MAX_FOLDER), self.room + 1)
+            listed = {entry.path: entry for entry in found}
         except GitError as error:
             raise SchemaError(f"it is no record: {error.message}") from error
         self.room -= len(listed) + 1
         if self.room < 0:
-            raise SchemaError(f"its steps have more than {_MOST} entries of directories")
+            raise SchemaError("its steps have more entries of directories than are looked at")
         return listed
