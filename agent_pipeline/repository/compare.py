@@ -20,6 +20,7 @@ MAX_CHANGES: Final = 10_000  # as in the proposal's schema
 MAX_BYTES: Final = 256 << 20  # of all new contents together
 _MAX_DEPTH: Final = 500
 _MAX_TREE: Final = 64 << 20  # bytes of one directory
+_MAX_APART: Final = 2 * MAX_CHANGES * 300  # bytes by which two directories differ: a mode, 255 of a name, an object
 
 _Item = tuple[str, str]  # mode, object
 _Pair = tuple[bytes, _Item | None, _Item | None]
@@ -79,6 +80,7 @@ def differences(clone: Clone, base_tree: str | None, tree: str) -> Iterator[_Pai
     count = 0
     while pending:
         prefix, old, new = pending.pop()
+        _check_sizes(clone, old, new)
         before, after = _listing(clone, old), _listing(clone, new)
         for name in before.keys() | after.keys():
             was, now = before.get(name), after.get(name)
@@ -93,6 +95,13 @@ def differences(clone: Clone, base_tree: str | None, tree: str) -> Iterator[_Pai
             file_was, file_now = (None if was_folder else was), (None if now_folder else now)
             if file_was or file_now:
                 yield prefix + name, file_was, file_now
+
+
+def _check_sizes(clone: Clone, old: str | None, new: str | None) -> None:
+    """Raise `PathError` for two directories between which more differs than may, by their sizes: neither is read."""
+    before, after = (0 if oid is None else clone.size(oid) for oid in (old, new))
+    if abs(after - before) > _MAX_APART:
+        raise PathError(f"more than {MAX_CHANGES} paths differ", hint="make a smaller change")
 
 
 def _folder(item: _Item | None) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -13,7 +14,7 @@ from agent_pipeline.documents import strict
 from agent_pipeline.documents.envelope import Envelope
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.errors import GitError, SchemaError
-from agent_pipeline.repository.clone import MAX_FILE, Clone
+from agent_pipeline.repository.clone import MAX_FOLDER, Clone
 from agent_pipeline.repository.listing import GITLINK, TREE, Entry, children, read_tree
 from agent_pipeline.repository.remotes import tracking
 
@@ -77,8 +78,8 @@ def _folder(clone: Clone, commit: str) -> str | None:
     """Return the tree that the envelopes of a commit lie in, None when there is none."""
     tree = clone.tree(commit)
     for part in FOLDER.split("/"):
-        if clone.size(tree) > MAX_FILE:
-            raise SchemaError(f"tree {tree} has more than {MAX_FILE} bytes")
+        if clone.size(tree) > MAX_FOLDER:
+            raise SchemaError(f"tree {tree} has more than {MAX_FOLDER} bytes")
         try:
             item = read_tree(clone, tree)[part]
         except KeyError:
@@ -99,14 +100,23 @@ def _listed(clone: Clone, folder: str) -> Iterator[tuple[int, Entry]]:
             yield int(match[1]), entry
 
 
+def _by_size(clone: Clone, commits: Iterable[str]) -> list[str]:
+    sizes: dict[str, int] = {}
+    for commit in commits:
+        with contextlib.suppress(GitError):  # a commit whose tree is not here carries no trust root
+            sizes[commit] = clone.size(clone.tree(commit))
+    return sorted(sizes, key=lambda commit: sizes[commit])
+
+
 def first_root_branches(clone: Clone, remote: str | None) -> Iterator[tuple[str, str]]:
     """Yield (protected branch, digest of the first root) for the branches that carry a first root naming itself.
 
     The payload is only read here, never believed: the digest decides. Only the first version is read, every object
-    once, and what is no trust root or larger than a first one is passed over: whoever may push could make it.
+    once, and what is no trust root or larger than a first one is passed over: whoever may push could make it. Branches
+    with the smallest top directories come first: nobody waits for those that somebody made large.
     """
     looked_at: set[str] = set()
-    for commit in clone.refs(tracking(remote, "refs/heads/") if remote else "refs/heads/").values():
+    for commit in _by_size(clone, clone.refs(tracking(remote, "refs/heads/") if remote else "refs/heads/").values()):
         try:
             folder = _folder(clone, commit)
             if folder is None or folder in looked_at:

@@ -1,4 +1,4 @@
-"""Trust roots and attestations by who may push: read within bounds, whatever a few bytes unfold to."""
+"""What who may push can write: read within bounds, whatever a few bytes unfold to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from support.trust import BRANCH, root_of, seal_root
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.root import first_digest
 from agent_pipeline.errors import GitError, SchemaError
-from agent_pipeline.repository import attestations, trust_files
+from agent_pipeline.repository import attestations, compare, records, trust_files
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.records import Record
 
 FIRST = root_of({"ada": ("root",), "bob": ("root",)}, threshold=2)
 SECOND = root_of({"ada": ("root",), "bob": ("root",)}, threshold=2, version=2)
@@ -27,9 +28,17 @@ ROOM = 48 << 20
 _BOUNDED = f"""
 import resource, sys
 from pathlib import Path
-from agent_pipeline.errors import SchemaError
-from agent_pipeline.repository import attestations, trust_files
+from agent_pipeline.audit import log
+from agent_pipeline.errors import GitError, PathError, SchemaError, SignatureError
+from agent_pipeline.repository import attestations, compare, growth, listing, records, trust_files
 from agent_pipeline.repository.clone import Clone
+from agent_pipeline.repository.records import Record
+def refused(error, read, *words):
+    try:
+        read(*words)
+    except error:
+        return
+    sys.exit("it was read: " + repr(words))
 clone = Clone.discover(Path(sys.argv[1]))
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + {ROOM}
@@ -248,3 +257,161 @@ def test_a_folder_with_more_names_than_proofs_have(project: Project, read: list[
     tip = attested(project, *(("100644", f"{number:08x}.intoto.jsonl", tiny) for number in range(40_000)))
     assert attestations.of_tree(project.clone, tip, TREE) == {}
     assert read == []
+
+
+# Directories of so many names that reading one takes a machine's memory, though it is a small push.
+
+
+def wide(project: Project, names: int) -> str:
+    """A directory of so many names, 37 bytes for each, and much more once it is read."""
+    blob = bytes.fromhex(project.blob(b"x"))
+    data = b"".join(b"100644 f%07d\0" % number + blob for number in range(names))
+    return project.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=data)
+
+
+@pytest.fixture
+def huge(project: Project) -> str:
+    return wide(project, 2_000_000)
+
+
+def step(project: Project, tree: str, *parents: str) -> str:
+    words = [word for one in parents for word in ("-p", one)]
+    return project.git("commit-tree", tree, *words, stdin=b"Record\n")
+
+
+def in_folder(project: Project, tree: str, *, name: bytes = b"1") -> str:
+    asked = project.blob(b"{}")
+    return project.raw_tree(("40000", name, tree), ("100644", b"request.dsse.json", asked))
+
+
+def test_a_record_with_a_huge_directory_is_not_read(project: Project, huge: str) -> None:
+    for tree in (huge, in_folder(project, huge)):
+        tip = step(project, tree)
+        code = """
+one = Record("a" * 16, sys.argv[2], clone)
+refused(SchemaError, one.files)
+refused(SchemaError, one.envelopes, "")
+refused(SchemaError, list, one.each_envelope("", 1000))
+assert one.carrier(1) is None
+refused(SchemaError, one.read, "1/proposal.json")
+refused(SchemaError, one.size, "1/proposal.json")
+refused(SchemaError, records.check_plain, one)
+"""
+        within_bounds(project, code, tip)
+
+
+def test_a_step_with_a_huge_directory_continues_nothing_that_was_seen(project: Project, huge: str) -> None:
+    small = project.raw_tree(("100644", b"a", project.blob(b"x")))
+    for old, new in ((small, huge), (in_folder(project, small), in_folder(project, huge))):
+        before = step(project, old)
+        after = step(project, new, before)
+        code = """
+refused(SchemaError, growth.grew, clone, *sys.argv[2:])
+refused(SchemaError, list, growth.cuts(Record("a" * 16, sys.argv[3], clone)))
+"""
+        within_bounds(project, code, before, after)
+
+
+def test_a_log_with_a_huge_directory_is_not_read(project: Project, huge: str) -> None:
+    entry, small = project.blob(b"{}"), project.raw_tree(("100644", b"node", project.blob(b"x")))
+    head = project.raw_commit(huge)
+    within_bounds(project, "refused(SignatureError, log.envelope_of, clone, sys.argv[2])", head)
+    rows = ("100644", b"entry.dsse.json", entry), ("40000", b"entries", huge), ("40000", b"state", small)
+    head = project.raw_commit(project.raw_tree(rows[1], rows[0], rows[2]))
+    code = """
+assert log.envelope_of(clone, sys.argv[2]) == b"{}"
+assert log.stored(clone, sys.argv[2], "state/node") == b"x"
+refused(SignatureError, log.stored, clone, sys.argv[2], "entries/node")
+"""
+    within_bounds(project, code, head)
+
+
+def test_attestations_of_a_huge_number_of_trees_are_not_read(project: Project, huge: str) -> None:
+    tip = project.raw_commit(huge)
+    code = """
+assert attestations.of_tree(clone, sys.argv[2], "1" * 40) == {}
+refused(GitError, list, attestations.every(clone, sys.argv[2]))
+refused(SchemaError, attestations.add, clone, sys.argv[2], "1" * 40, {"a": b""}, None)
+"""
+    within_bounds(project, code, tip)
+
+
+def test_any_other_huge_directory_is_not_read(project: Project, huge: str) -> None:
+    code = """
+refused(GitError, list, listing.children(clone, sys.argv[3]))
+refused(GitError, list, listing.entries(clone, sys.argv[3]))
+refused(SchemaError, clone.file, sys.argv[2], "a")
+"""
+    within_bounds(project, code, project.raw_commit(huge), huge)
+
+
+def test_directories_that_differ_in_more_than_may_are_not_read(project: Project) -> None:
+    large, small = wide(project, 1_500_000), project.raw_tree(("100644", b"a", project.blob(b"x")))
+    code = """
+for words in (sys.argv[2:4], sys.argv[3:5], (None, sys.argv[3])):
+    refused(PathError, list, compare.differences(clone, *words))
+"""
+    within_bounds(project, code, small, large, small)
+    most = wide(project, compare.MAX_CHANGES)
+    assert len(list(compare.differences(project.clone, small, most))) == compare.MAX_CHANGES + 1
+
+
+def test_branches_with_large_directories_are_looked_at_last(project: Project) -> None:
+    offer(project, project.raw_commit(wide(project, 1_000_000)))
+    within_bounds(project, "assert next(trust_files.first_root_branches(clone, None))")
+
+
+def test_an_attestation_under_many_names_is_given_once(project: Project, read: list[str]) -> None:
+    good = project.blob(b"good\n")
+    tip = attested(project, *(("100644", f"{number:08x}.intoto.jsonl", good) for number in range(MANY)))
+    assert list(attestations.every(project.clone, tip)) == [b"good"]
+    assert read == [good]
+
+
+# Records of many steps.
+
+
+def test_a_step_is_no_larger_than_those_that_are_made(project: Project) -> None:
+    tree, first = project.raw_tree(), step(project, project.raw_tree())
+    lines = f"tree {tree}\n" + "".join(f"parent {parent}\n" for parent in [first] * 100)
+    lines += "author A <a@b> 0 +0000\ncommitter A <a@b> 0 +0000\n\nRecord\n"
+    tip = project.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=lines.encode())
+    with pytest.raises(SchemaError, match="has more than 4096 bytes"):
+        Record("a" * 16, tip, project.clone).history()
+    assert not records.is_carrier(project.clone, tip)
+    above = Record("a" * 16, step(project, tree, tip), project.clone)
+    with pytest.raises(SchemaError, match="has more than 4096 bytes"):
+        above.history()
+    assert next(above.steps()) == above.tip
+
+
+def test_a_proposal_is_sought_in_each_directory_once_and_within_bounds(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = project.blob(b"x")
+    rows = [("100644", b"f%05d" % number, blob) for number in range(1000)]
+    inner = project.raw_tree(("100644", b"proposal.json", blob))
+    carrier = records.carrier(project.clone, project.git("rev-parse", "main"), project.raw_tree(*rows))
+
+    def sought(trees: list[str]) -> str | None:
+        tip = step(project, trees[0])
+        for tree in trees[1:]:
+            tip = step(project, tree, tip)
+        last = project.raw_tree(("40000", b"1", inner))
+        return Record("a" * 16, step(project, last, tip, carrier), project.clone).carrier(1)
+
+    monkeypatch.setattr(records, "MAX_LOOKED", 100_000)
+    assert sought([project.raw_tree(*rows)] * 10) == carrier
+    with pytest.raises(SchemaError, match="more than 100000 bytes of directories"):
+        sought([project.raw_tree(*rows, ("100644", b"g%d" % number, blob)) for number in range(10)])
+
+
+def test_steps_that_are_taken_in_are_listed_within_bounds(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone, id_ = project.clone, "a" * 16
+    tip = records.extend(clone, None, id_, {f"1/{number}.json": b"" for number in range(50)})
+    for number in range(5):
+        tip = records.extend(clone, Record(id_, tip, clone), id_, {f"2/{number}.json": b""})
+    records.check_plain(Record(id_, tip, clone))
+    monkeypatch.setattr(records, "MAX_LISTED", 200)
+    with pytest.raises(SchemaError, match="more than 200 entries of directories"):
+        records.check_plain(Record(id_, tip, clone))
