@@ -6,7 +6,9 @@ is not opened (`opening.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pygit2
@@ -26,11 +28,15 @@ class Clone:
     """An opened repository.
 
     `path` is its Git directory (the common one, in a linked worktree), `worktree` its checked-out files or None.
+    `listings` are the files of the trees that were listed last, or why a tree was not, for `records`.
     """
 
     path: Path
     worktree: Path | None
     objects: pygit2.Repository
+    listings: OrderedDict[tuple[str, int], Mapping[str, str] | str] = field(
+        default_factory=OrderedDict, init=False, repr=False
+    )
 
     @classmethod
     def discover(cls, start: Path) -> Clone:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from agent_pipeline.documents import strict
@@ -35,6 +36,7 @@ MAX_STEP: Final = 4 << 10  # bytes of a step's own commit, or a carrier's: those
 MAX_LOOKED: Final = 64 << 20  # bytes of the directories of all steps, each once
 MAX_LISTED: Final = 1_000_000  # entries of the directories of all steps, where each step is listed
 
+_KEPT: Final = 4  # listings
 _ROW: Final = 300  # bytes of a directory's row: a mode, a name of 255 bytes, an object
 _ID: Final = re.compile(r"[a-z2-7]{16}")
 _NAME: Final = re.compile(r"([a-z2-7]{1,16})(?:\.([1-9][0-9]{0,5}))?")
@@ -65,21 +67,21 @@ class Record:
         """Return the paths of all files, sorted. Raises `SchemaError` when there are too many, or odd ones."""
         return tuple(self.listed())
 
-    def listed(self, most: int = MAX_FILES, count: Count | None = None) -> dict[str, str]:
+    def listed(self, most: int = MAX_FILES, count: Count | None = None) -> Mapping[str, str]:
         """Return the objects of all files by path, sorted. Raises `SchemaError` for more than `most`, or odd ones.
 
         What is to read many files takes them from here: each look for a path reads the directories on its way again.
+        The last trees are remembered: commands ask several times, and whoever may push can call one tree many records.
         """
-        found: dict[str, str] = {}
-        tree, largest = self.clone.tree(self.tip), min(MAX_FOLDER, most * _ROW)
-        try:
-            for entry in entries(self.clone, tree, most=most, deepest=MAX_DEPTH, largest=largest, count=count):
-                if entry.mode not in MODES or not entry.path.isascii():
-                    raise SchemaError(f"the record of {self.id} holds something else than documents")
-                found[entry.path.decode("ascii")] = entry.oid
-        except GitError as error:
-            raise SchemaError(f"the record of {self.id} is no record: {error.message}") from error
-        return dict(sorted(found.items()))
+        kept, key = self.clone.listings, (self.clone.tree(self.tip), most)
+        found = kept[key] if key in kept else _listed(self.clone, *key, count)
+        kept[key] = found
+        kept.move_to_end(key)
+        while len(kept) > _KEPT:
+            kept.popitem(last=False)
+        if isinstance(found, str):
+            raise SchemaError(f"the record of {self.id} {found}")
+        return found
 
     def proposals(self) -> tuple[int, ...]:
         """Return the numbers of the proposals that the record holds, in order."""
@@ -138,6 +140,20 @@ class Record:
             if look.holds(commit, number):
                 return next((one for one in self.clone.parents(commit) if is_carrier(self.clone, one)), None)
         return None
+
+
+def _listed(clone: Clone, tree: str, most: int, count: Count | None) -> Mapping[str, str] | str:
+    """Return the objects of all files of a record's tree by path, sorted, or what it is instead."""
+    found: dict[str, str] = {}
+    try:
+        largest = min(MAX_FOLDER, most * _ROW)
+        for entry in entries(clone, tree, most=most, deepest=MAX_DEPTH, largest=largest, count=count):
+            if entry.mode not in MODES or not entry.path.isascii():
+                return "holds something else than documents"
+            found[entry.path.decode("ascii")] = entry.oid
+    except GitError as error:
+        return f"is no record: {error.message}"
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 @dataclass(slots=True)
@@ -262,7 +278,7 @@ def check_plain(record: Record) -> None:
     That is: it adds files and takes none away, follows the step before, and brings at most one carrier along. Whoever
     may push can write records by hand, and they are read all the same; none but plain ones are taken in from elsewhere.
     """
-    held: dict[str, str] = {}
+    held: Mapping[str, str] = {}
     before: str | None = None
     count = Count()
     for commit in reversed(record.history()):

@@ -98,7 +98,7 @@ class _Search:
         """Return whether the step `tip` holds what could not be read in another one."""
         return self.record.clone.tree(tip) in self.in_vain
 
-    def read(self, tip: str) -> tuple[Record, dict[str, str], Request]:
+    def read(self, tip: str) -> tuple[Record, Mapping[str, str], Request]:
         """Return a step, the objects of its files by path, and its request. Raises `SchemaError`."""
         step, scarce = replace(self.record, tip=tip), self._room < _MOST // 2  # in half of it any step has room
         try:
@@ -108,7 +108,7 @@ class _Search:
             self.passed_over = self.passed_over or scarce
             raise
 
-    def _read(self, step: Record) -> tuple[dict[str, str], Request]:
+    def _read(self, step: Record) -> tuple[Mapping[str, str], Request]:
         files = step.listed(min(MAX_FILES, self._room), self.count)
         asked = files.get(dossiers.REQUEST_FILE, "")
         cost = step.clone.size(asked) // _WEIGHT if asked else 0

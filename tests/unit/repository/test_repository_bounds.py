@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -415,3 +416,16 @@ def test_steps_that_are_taken_in_are_listed_within_bounds(project: Project, monk
     monkeypatch.setattr(records, "MAX_LISTED", 200)
     with pytest.raises(SchemaError, match="more than 200 entries of directories"):
         records.check_plain(Record(id_, tip, clone))
+
+
+def test_one_tree_under_the_names_of_many_records_is_listed_once(project: Project) -> None:
+    blob, clone = project.blob(b"x"), project.clone
+    rows = [("100644", b"f%05d" % number, blob) for number in range(9_000)]
+    good = step(project, project.raw_tree(*rows))
+    bad = step(project, project.raw_tree(*rows, ("120000", b"link", blob)))
+    begun = time.process_time()
+    for number in range(1000):
+        assert len(Record(f"{number:016}", good, clone).files()) == 9_000
+        with pytest.raises(SchemaError, match=f"{number:016} holds something else"):
+            Record(f"{number:016}", bad, clone).files()
+    assert time.process_time() - begun < 10
