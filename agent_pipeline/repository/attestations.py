@@ -20,7 +20,7 @@ from agent_pipeline.repository.trees import Put
 
 REF = "refs/attestations/trees"
 MAX_TOTAL: Final = 64 << 20  # bytes of all attestations of one tree
-MAX_TREES: Final = 8 << 20  # bytes of the folder of all trees itself: some 120,000 merges
+MAX_TREES: Final = 40 << 20  # bytes of the folder of all trees itself: more merges than the log can hold
 _MAX_ROWS: Final = 1_000_000  # trees and attestations in all that are looked through
 _LEVELS: Final = 2  # `<tree>/<name>.intoto.jsonl`
 _MAX_FOLDER: Final = strict.MAX_BYTES  # bytes of one tree's folder itself: its names, at some 70 bytes each
