@@ -17,7 +17,7 @@ from agent_pipeline.agent.job import Job
 from agent_pipeline.agent.outcome import Outcome, RunOutcome
 from agent_pipeline.agent.run import check as check_job
 from agent_pipeline.agent.run import run
-from agent_pipeline.audit import cord, leases
+from agent_pipeline.audit import cord, entries, leases
 from agent_pipeline.documents.policy import Policy
 from agent_pipeline.documents.provenance import SandboxFacts
 from agent_pipeline.documents.replay_result import ReplayResult
@@ -29,14 +29,13 @@ from agent_pipeline.errors import (
     ModelError,
     PolicyError,
     SandboxError,
-    StaleError,
     UsageError,
 )
 from agent_pipeline.merge import merging
 from agent_pipeline.policy import digest, rules
 from agent_pipeline.replay.checks import Bench, bounds, set_up, setup_env
 from agent_pipeline.replay.replay import replay
-from agent_pipeline.repository import landed, records, remotes
+from agent_pipeline.repository import records
 from agent_pipeline.repository.dossier import Dossier, open_dossier, read_request, runs
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.version import base_version
@@ -56,7 +55,6 @@ from agent_pipeline.workspace.proposing import propose as propose_changes
 __all__ = ["admit", "admit_or_preview", "check", "examine", "land", "propose"]
 
 _SPARE_SECONDS = 120
-_ATTEMPTS = 5
 
 
 def propose(desk: Desk, request: Request, played: bytes | None) -> Dossier:
@@ -255,18 +253,11 @@ def admit(desk: Desk, request: str, result: ReplayResult | None, *, replays: boo
 
 def _stage(desk: Desk, dossier: Dossier, found: Found, hand: Hand) -> None:
     """Stage, and again when only the log moved meanwhile: other requests take turns on it."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            staging.stage(desk, dossier, found, hand, clock.now())
-        except StaleError:
-            if desk.remote is not None:
-                remotes.fetch(desk.clone, desk.remote)
-            landed.check_in_force(desk)
-            moved = records.find(desk.clone, dossier.record.id, desk.remote).tip != dossier.record.tip
-            if moved or attempt + 1 == _ATTEMPTS:
-                raise
-        else:
-            return
+    entries.again(desk, lambda: staging.stage(desk, dossier, found, hand, clock.now()), lambda: _moved(desk, dossier))
+
+
+def _moved(desk: Desk, dossier: Dossier) -> bool:
+    return records.find(desk.clone, dossier.record.id, desk.remote).tip != dossier.record.tip
 
 
 def admit_or_preview(desk: Desk, dossier: Dossier) -> Found:
@@ -283,28 +274,16 @@ def land(desk: Desk, request: str, now: datetime) -> tuple[Verification, merging
     """
     cord.check_running(desk)
     hand = hands.need(desk.config, desk.clone, desk.landed.root, "merger")
-    for _ in range(_ATTEMPTS - 1):
-        found = _decided(desk, request, hand, now)
-        try:
-            return _merged(desk, found, hand, now)
-        except StaleError:
-            if desk.remote is not None:
-                remotes.fetch(desk.clone, desk.remote)
-            if desk.tip(records.LOG) == found[1].log.head:
-                raise
-    return _merged(desk, _decided(desk, request, hand, now), hand, now)
-
-
-def _decided(desk: Desk, request: str, hand: Hand, now: datetime) -> tuple[Dossier, evidence.Decided]:
     dossier = open_dossier(records.find(desk.clone, request, desk.remote))
-    return dossier, evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
+    log = desk.tip(records.LOG)
 
+    def decide_and_merge() -> tuple[Verification, merging.Merged | None]:
+        nonlocal log
+        found = evidence.decide_landing(desk, dossier, now, merger=hand.signer.public().keyid)
+        if found.decision.verdict != PASSED or found.staged is None:
+            return found.decision, None
+        log = found.log.head
+        basis = merging.Basis(found.decision, found.envelopes, found.staged, found.log)
+        return found.decision, merging.merge(desk, dossier, basis, hand, now)
 
-def _merged(
-    desk: Desk, decided: tuple[Dossier, evidence.Decided], hand: Hand, now: datetime
-) -> tuple[Verification, merging.Merged | None]:
-    dossier, found = decided
-    if found.decision.verdict != PASSED or found.staged is None:
-        return found.decision, None
-    basis = merging.Basis(found.decision, found.envelopes, found.staged, found.log)
-    return found.decision, merging.merge(desk, dossier, basis, hand, now)
+    return entries.again(desk, decide_and_merge, lambda: desk.tip(records.LOG) == log or _moved(desk, dossier))

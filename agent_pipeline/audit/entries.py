@@ -17,7 +17,7 @@ from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.statement import Statement
 from agent_pipeline.errors import StaleError
-from agent_pipeline.repository import records, remotes
+from agent_pipeline.repository import landed, records, remotes
 from agent_pipeline.repository.dossier import Dossier
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.repository.records import LOG
@@ -104,17 +104,19 @@ def publish(desk: Desk, updates: Sequence[RefUpdate], logged: RefUpdate) -> None
     high_water.remember(desk, logged.new)
 
 
-def again(desk: Desk, work: Callable[[], T]) -> T:
+def again(desk: Desk, work: Callable[[], T], hopeless: Callable[[], bool] = lambda: False) -> T:
     """Return what `work` does, which appends: done again when somebody else was quicker, on the log as it is by then.
 
-    Raises `StaleError` when others keep appending.
+    Not where it is `hopeless`. Raises `StaleError` then, when others keep appending, and when other rules landed
+    meanwhile: by those of this desk an entry of the next trust root would look as if the branch had been rewound.
     """
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS - 1):
         try:
             return work()
         except StaleError:
-            if attempt + 1 == _ATTEMPTS:
-                raise
             if desk.remote is not None:
                 remotes.fetch(desk.clone, desk.remote)
-    raise AssertionError
+            landed.check_in_force(desk)
+            if hopeless():
+                raise
+    return work()

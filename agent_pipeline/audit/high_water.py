@@ -104,7 +104,8 @@ def _lost(log: Log, commit: str, root: TrustRoot) -> str | None:
     says of the log before it is not believed: it has to be there, and so has the newest one before it that stands.
     """
     before: str | None = commit
-    while before is not None and before not in {log.commit, *(void.commit for void in log.tail)}:
+    here = {log.commit, *(void.commit for void in log.tail)}
+    while before is not None and before not in here:
         try:
             envelope = audit_log.envelope_of(log.clone, before)
             entry = log_entries.read_unsigned(envelope)

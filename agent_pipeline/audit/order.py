@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent_pipeline.attestation.log_entries import Signed, standing_rejections
+from agent_pipeline.audit.entries import HELD_BACK
 from agent_pipeline.documents.log_entry import LogEntry
 
-_HELD_BACK: Final = ("admitted", "merged", "reverted")  # by the stop cord
+_LETS: Final = ("resumed", "admitted", "approved")  # without which something that came later could not be there
 _ENDS: Final = ("rejected", "approved", "closed", "merged")
 
 
@@ -28,11 +29,19 @@ class Order:
     def broken_by(self, signed: Signed) -> Iterator[str]:
         """Yield why `signed`, the next entry that stands, may not be there, and go on from it."""
         entry = signed.entry
-        if entry.event in _HELD_BACK and self._stopped is not None:
+        if entry.event in HELD_BACK and self._stopped is not None:
             yield f"{entry.event} while everything was stopped, since entry {self._stopped}"
         if entry.event == "merged":
             yield from self._merged(entry)
         self._note(entry)
+
+    def pass_over(self, signed: Signed) -> None:
+        """Go on from a void entry: it forbids nothing, and who went by it before it was void did nothing wrong.
+
+        What rests on it the list of `trust revoke` says, and the staged commit that a key in other hands signed.
+        """
+        if signed.entry.event in _LETS:
+            self._note(signed.entry)
 
     def _merged(self, entry: LogEntry) -> Iterator[str]:
         """Yield what the log said before of what `entry` says was merged. An admission may cross a closure on its way.

@@ -66,9 +66,11 @@ class Audit:
                     yield step
                     continue
                 self.size += 1
-                self.void += step.signed.ended is not None
                 if step.signed.ended is None:
                     yield from self._about(named, step)
+                else:
+                    self.void += 1
+                    self._order.pass_over(step.signed)
         except RejectedError as error:
             yield Finding(error.message, error.hint or _RESTORE, self.size, LOG)
         yield from named.still_there()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from agent_pipeline import clock
 from agent_pipeline.agent.prompts import registry
 from agent_pipeline.attestation import sshsig
 from agent_pipeline.attestation.trust import load_root
@@ -15,13 +14,10 @@ from agent_pipeline.bundle import logs
 from agent_pipeline.bundle.opening import Opened
 from agent_pipeline.documents.anchor import Anchor
 from agent_pipeline.documents.characters import visible
-from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
-from agent_pipeline.documents.images_lock import ImagesLock
 from agent_pipeline.documents.log_entry import LogEntry
-from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.root import TrustRoot
 from agent_pipeline.documents.verification import Verification
-from agent_pipeline.errors import RejectedError, SchemaError, UsageError
+from agent_pipeline.errors import RejectedError, SchemaError, UnavailableError, UsageError
 from agent_pipeline.repository import commits, trust_files
 from agent_pipeline.repository.dossier import Dossier, closures, open_dossier
 from agent_pipeline.review import evidence
@@ -63,7 +59,7 @@ class Proven:
         """Who signed what, in the order of the pipeline, as far as it holds, and the replay that CI signed."""
         try:
             return offline.signatures(self.carried)
-        except RejectedError:
+        except (RejectedError, UnavailableError):
             return Vouched((), frozenset(), None)
 
 
@@ -99,7 +95,7 @@ def _dossier(opened: Opened) -> Dossier:
 
 def _inputs(opened: Opened, dossier: Dossier, root: TrustRoot, anchor: Anchor, now: datetime) -> Inputs:
     said = opened.bundle.manifest
-    policy, images = _rules(opened, said.rules)
+    policy, images = evidence.rules_of(opened.clone, said.rules)
     return Inputs(
         request=said.request,
         number=said.number,
@@ -121,13 +117,6 @@ def _inputs(opened: Opened, dossier: Dossier, root: TrustRoot, anchor: Anchor, n
     )
 
 
-def _rules(opened: Opened, commit: str) -> tuple[bytes, ImagesLock]:
-    policy, images = opened.clone.file(commit, POLICY_PATH), opened.clone.file(commit, IMAGES_PATH)
-    if policy is None or images is None:
-        raise SchemaError(f"commit {commit[:12]} of the bundle has no {POLICY_PATH} or no {IMAGES_PATH}")
-    return policy, ImagesLock.from_json(images)
-
-
 def _as_merged(opened: Opened, inputs: Inputs, merged: LogEntry) -> Inputs:
     """Return the inputs of the decision to merge: rules of the merge's base, the time and log of the merge."""
     merge = opened.bundle.manifest.merge
@@ -137,9 +126,7 @@ def _as_merged(opened: Opened, inputs: Inputs, merged: LogEntry) -> Inputs:
             f"entry {merged.index} of the bundle's log says that it was merged, and its merge commit is not in it",
             hint="export it again with `agent-pipeline bundle export`",
         )
-    policy, images = _rules(opened, base)
-    now = clock.parse_rfc3339(merged.created)
-    return replace(inputs, policy_bytes=policy, images=images, now=now, before=merged.index, landed=True)
+    return evidence.as_merged(opened.clone, inputs, base, merged)
 
 
 def _landing(opened: Opened, inputs: Inputs) -> LandingInputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agent_pipeline.errors import SchemaError
+from agent_pipeline.errors import UnavailableError
 
 _PREFIX = "ORG_SOURCE_AGENT_"
 _WORDS = {"signed": "SIGNED", "replayed": "REPLAYED", "regression": "REGRESSION", "re-derived": "REDERIVED"}
@@ -25,7 +25,7 @@ def level(proof: str) -> str:
 
 
 def proof(name: str) -> str:
-    """Return the proof word of a level. Raises `SchemaError` for another organisation's level."""
+    """Return the proof word of a level. Raises `UnavailableError` for one that nobody here knows."""
     rest = name.removeprefix(_PREFIX)
     if rest in _NAMES:
         return _NAMES[rest]
@@ -33,4 +33,4 @@ def proof(name: str) -> str:
         return "one person" if match[1] == "1" else f"{match[1]} persons"
     if match := re.fullmatch(r"REVIEWED_([0-9]+)_OF_([0-9]+)", rest):
         return f"reviewed {match[1]}/{match[2]}"
-    raise SchemaError(f"{name[:100]!r} is no level of ours", hint="it may be a newer version's")
+    raise UnavailableError(f"{name[:100]!r} is no level that is known here: it may be a newer version's")

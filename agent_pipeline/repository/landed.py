@@ -136,14 +136,29 @@ def check_in_force(desk: Desk) -> None:
     made under rules that this command has not read, and a rejection would be final.
     """
     before, tip = desk.landed, desk.clone.ref(desk.landed.ref)
-    if tip == before.commit:
-        return
-    now = read_back(desk, tip) if tip is not None else None
-    rules = [(one.policy_bytes, one.root, one.images, one.requirements) for one in (before, now) if one is not None]
-    if rules[0] != rules[-1] or now is None:
+    if not _are_the_same(desk, tip) or (before.trial and _have_landed(desk)):
         raise StaleError(
             f"the rules on {before.anchor.branch} are other ones than when this began", hint="run the command again"
         )
+
+
+def _are_the_same(desk: Desk, tip: str | None) -> bool:
+    before = desk.landed
+    if tip in (before.commit, None):
+        return tip is not None
+    try:
+        now = read_back(desk, str(tip))
+    except (RejectedError, UsageError):  # whoever runs the command again is told what is wrong with them
+        return False
+    rules = ((one.policy_bytes, one.root, one.images, one.requirements) for one in (before, now))
+    return next(rules) == next(rules)
+
+
+def _have_landed(desk: Desk) -> bool:
+    """Return whether rules that were on trial stand on the protected branch by now, beside where they were read."""
+    heads = desk.landed.ref.removesuffix(SETUP_BRANCH.removeprefix("refs/heads/"))
+    tip = desk.clone.ref(heads + desk.landed.anchor.branch.removeprefix("refs/heads/"))
+    return tip is not None and desk.clone.file(tip, POLICY_PATH) is not None
 
 
 @contextmanager

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from agent_pipeline import clock
 from agent_pipeline.agent.prompts import registry
 from agent_pipeline.attestation.trust import check_expiry
 from agent_pipeline.audit import high_water
 from agent_pipeline.audit.log import Log
 from agent_pipeline.documents import strict
+from agent_pipeline.documents.images_lock import PATH as IMAGES_PATH
+from agent_pipeline.documents.images_lock import ImagesLock
+from agent_pipeline.documents.log_entry import LogEntry
+from agent_pipeline.documents.policy import PATH as POLICY_PATH
 from agent_pipeline.documents.proposal import Change
 from agent_pipeline.documents.verification import FAILED, Verification
-from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, UsageError
+from agent_pipeline.errors import AgentPipelineError, GitError, RejectedError, SchemaError, UsageError
 from agent_pipeline.repository import commits, records, trees
 from agent_pipeline.repository.clone import Clone
 from agent_pipeline.repository.dossier import Dossier, closures
@@ -84,6 +89,21 @@ def inputs(desk: Desk, dossier: Dossier, log: Log, now: datetime) -> Inputs:
     )
 
 
+def rules_of(clone: Clone, commit: str) -> tuple[bytes, ImagesLock]:
+    """Return the policy's bytes and the images lock in a commit. Raises `SchemaError` where it has none."""
+    policy, images = clone.file(commit, POLICY_PATH), clone.file(commit, IMAGES_PATH)
+    if policy is None or images is None:
+        raise SchemaError(f"commit {commit[:12]} has no {POLICY_PATH} or no {IMAGES_PATH}")
+    return policy, ImagesLock.from_json(images)
+
+
+def as_merged(clone: Clone, inputs: Inputs, base: str, merged: LogEntry) -> Inputs:
+    """Return the inputs of the decision to merge: the rules of the merge's base, its time, the log before its entry."""
+    policy, images = rules_of(clone, base)
+    now = clock.parse_rfc3339(merged.created)
+    return replace(inputs, policy_bytes=policy, images=images, now=now, before=merged.index, landed=True)
+
+
 def verify_dossier(desk: Desk, dossier: Dossier, now: datetime) -> Verification:
     """Verify one proposal as CI does. Raises what `_check_own` raises."""
     found = verify(inputs(desk, dossier, high_water.open_log(desk), now))
@@ -148,5 +168,5 @@ def decide_landing(desk: Desk, dossier: Dossier, now: datetime, *, merger: str) 
     decision = decide(landing)
     _check_own(desk, decision, now)
     held = so_far(landing).envelopes
-    envelopes = tuple(data for data in dossier.attestations.values() if strict.sha256(data) in held)
+    envelopes = tuple(dict.fromkeys(data for data in dossier.attestations.values() if strict.sha256(data) in held))
     return Decided(decision, envelopes, staged, log)

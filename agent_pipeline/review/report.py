@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from agent_pipeline import clock
 from agent_pipeline.attestation.log_entries import stopped_by
 from agent_pipeline.audit import asked, cord, high_water
 from agent_pipeline.documents.form import to_plain
+from agent_pipeline.documents.log_entry import LogEntry
 from agent_pipeline.documents.replay_result import ReplayResult
 from agent_pipeline.documents.verification import FAILED, UNKNOWN, Check, Verification
 from agent_pipeline.repository import dossier as dossiers
@@ -24,8 +26,10 @@ from agent_pipeline.review import evidence
 from agent_pipeline.review.logged import about
 from agent_pipeline.review.next_step import next_step
 from agent_pipeline.review.state import State, state_of
+from agent_pipeline.verify.case import read
+from agent_pipeline.verify.inputs import LandingInputs
 from agent_pipeline.verify.landing import decide
-from agent_pipeline.verify.vouched import so_far, when_merged
+from agent_pipeline.verify.vouched import Vouched, check_claims, so_far, when_merged
 
 MERGES_LOOKED_AT = 1000
 WITHOUT_PROPOSAL = ("requested", "failed", "stopped")
@@ -59,7 +63,7 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
     landing = evidence.landing_inputs(desk, dossier, log, now, merger=_any_merger(desk), staged=staged)
     decision = decide(landing)
     merged = next((entry for entry in entries if entry.event == "merged" and entry.request == record.id), None)
-    vouched = when_merged(landing, merged) if merged is not None else so_far(landing)
+    vouched = _when_merged(desk, dossier, landing, merged) if merged is not None else so_far(landing)
     missing = tuple(check.reason for check in decision.checks if check.outcome in (FAILED, UNKNOWN))
     if merged is not None:
         missing = ()
@@ -77,6 +81,14 @@ def report(desk: Desk, name: str, now: datetime) -> dict[str, Any]:
             "next": next_step(state.word, dossier.name, desk.landed.root, missing, state.request.requester),
         }
     )
+
+
+def _when_merged(desk: Desk, dossier: Dossier, landing: LandingInputs, merged: LogEntry) -> Vouched:
+    """Return who vouched for a merge, once it claims no more than was proven then. Raises `SignatureError`."""
+    then = evidence.as_merged(desk.clone, landing.inputs, dossier.proposal.base, merged)
+    held = when_merged(landing, merged)
+    check_claims(read(then), replace(landing, inputs=then), merged, held)
+    return held
 
 
 def _asked(record: Record, state: State) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Sources:
     _tips: dict[str, list[str]] = field(default_factory=dict)
     _attested: dict[str, bytes | None] = field(default_factory=dict)  # by SHA-256; None: not wanted
     _merges: dict[str, str] | None = None
+    _tail: dict[str, list[Signed]] | None = None
 
     def requests(self) -> Iterator[str]:
         """Yield the ids of all requests that anything is known of."""
@@ -78,10 +79,13 @@ class Sources:
 
     def _at_the_end(self, request: str) -> Iterator[Signed]:
         """Yield the entries about `request` that stand as yet, and are void by the version that the log was read by."""
-        for void in self.log.tail:
-            signed = log_entries.read(void.envelope, self.desk.landed.root, void.signed.entry.index)
-            if signed.ended is None and signed.entry.about in (request, EVERYTHING):
-                yield signed
+        if self._tail is None:
+            root = self.desk.landed.root
+            read = (log_entries.read(void.envelope, root, void.signed.entry.index) for void in self.log.tail)
+            self._tail = {}
+            for signed in (one for one in read if one.ended is None):
+                self._tail.setdefault(signed.entry.about, []).append(signed)
+        yield from (*self._tail.get(request, ()), *self._tail.get(EVERYTHING, ()))
 
     def _read(self, record: Record, whole: dict[str, bytes], numbers: dict[int, dict[str, bytes]]) -> None:
         asked = record.read(dossiers.REQUEST_FILE)

@@ -217,18 +217,9 @@ def merge_summary(off: OfflineCase) -> str:
     """
     if off.carried.merged is None:
         raise Skip(f"not merged as of {off.as_of}")
-    held, policy = _vouched(off), off.case.sha256(off.case.inputs.policy_bytes)
-    require(held.policy == policy, f"it says policy {str(held.policy)[:12]}, in force was {policy[:12]}")
-    proven = _proven(off, off.carried.merged)
-    require(held.proofs == proven, f"it claims {' · '.join(held.proofs)}; its envelopes prove {' · '.join(proven)}")
+    held = _vouched(off)
+    vouched.check_claims(off.case, off.carried.landing, off.carried.merged, held)
     return f"signed by {held.signatures[-1][1]}: {' · '.join(held.proofs)}"
-
-
-def _proven(off: OfflineCase, entry: LogEntry) -> tuple[str, ...]:
-    """Return what follows from the envelopes that the merge's entry names: who came later adds nothing to it."""
-    landing = off.carried.landing
-    named = tuple(data for data in landing.attestations if off.case.sha256(data) in entry.envelopes)
-    return landings.words(landings.gather(off.case, replace(landing, attestations=named)))
 
 
 def later(off: OfflineCase) -> str:

@@ -7,6 +7,7 @@ a genuine signature under another change is no signature under this one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from agent_pipeline.attestation import statements
@@ -22,7 +23,7 @@ from agent_pipeline.frozen import frozen
 from agent_pipeline.verify import evidence
 from agent_pipeline.verify.case import Case, read
 from agent_pipeline.verify.inputs import LandingInputs
-from agent_pipeline.verify.landing import gather
+from agent_pipeline.verify.landing import gather, words
 from agent_pipeline.verify.signers import requester_of, runner_of
 from agent_pipeline.verify.steps import Skip
 
@@ -64,7 +65,7 @@ def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
     """Return what the merger signed and logged by `entry`, whatever rules are in force by now.
 
     Raises `SignatureError` when the record holds another proposal than the one that was merged, or no such summary,
-    `SchemaError` for a level in it that nobody here knows.
+    `UnavailableError` for a level in it that nobody here knows.
     """
     case = read(landing.inputs)
     if case.identity != entry.statement:
@@ -86,6 +87,23 @@ def when_merged(landing: LandingInputs, entry: LogEntry) -> Vouched:
         tuple(levels.proof(level) for level in summary.levels),
         summary.policy,
     )
+
+
+def check_claims(case: Case, landing: LandingInputs, entry: LogEntry, merged: Vouched) -> None:
+    """Raise `SignatureError` unless a merge claims exactly what the envelopes prove that the log names.
+
+    `landing` is what was decided on: the rules of the merge's base, the time and the log just before `entry`. Who came
+    later adds nothing to it, and takes nothing from it.
+    """
+    policy = case.sha256(case.inputs.policy_bytes)
+    if merged.policy != policy:
+        raise SignatureError(f"the merger's summary says policy {str(merged.policy)[:12]}; in force was {policy[:12]}")
+    named = {*entry.envelopes, *(digest for one in case.log for digest in one.envelopes)}
+    kept = tuple(data for data in landing.attestations if case.sha256(data) in named)
+    proven = words(gather(case, replace(landing, attestations=kept)))
+    if merged.proofs != proven:
+        claimed = " · ".join(merged.proofs) or "nothing"
+        raise SignatureError(f"the merger's summary claims {claimed}; its envelopes prove {' · '.join(proven)}")
 
 
 def _merge_summary(case: Case, landing: LandingInputs, entry: LogEntry) -> tuple[Person, Summary]:

@@ -151,9 +151,8 @@ def stolen(team: Team, base: str, event: str, *, push: bool = True, **fields: An
     roots = log.following()
     honest = {name: getattr(roots, name) for name in ("index", "previous", "history", "state")}
     said: dict[str, Any] = {"request": team.id, "number": 1, "statement": "7" * 64, "envelopes": ()} | honest | fields
-    entry = LogEntry(
-        version=1, event=event, repository=root.repository, created=moments.write(NOW), root=root.version, **said
-    )
+    said = {"root": root.version} | said
+    entry = LogEntry(version=1, event=event, repository=root.repository, created=moments.write(NOW), **said)
     envelope = signer(team.ci).statement(entry.to_statement()).to_json()
     lying = dataclasses.replace(
         roots, history=entry.history, state=entry.state, index=entry.index, previous=entry.previous

@@ -32,24 +32,26 @@ def join(out: Output, *, dry_run: bool, push: bool) -> None:
     An offer gives no role: somebody with the role root does, after comparing the fingerprint with you.
     """
     clone, config = Clone.discover(Path.cwd()), configuration.load()
-    name = offers.person_name(clone.identity()[0])
+    name, remote = offers.person_name(clone.identity()[0]), clone.remote()
+    if remote is not None and push:
+        remotes.fetch(clone, remote)
+    ref = records.OFFERS + name
+    before = clone.ref(remotes.tracking(remote, ref))
+    where = f"{remote} ({clone.remote_url(remote)})" if remote is not None and push else "this clone alone"
+    out.talk(f"{'name':<12} {name}")
+    out.talk(f"{'roles':<12} none by this: somebody with the role root gives them")
+    out.talk(f"{'goes to':<12} {ref} in {where}")
     if not hands.key_sources(config):
         out.talk(f"{'key':<12} (none) -> {config.keys / 'default'}, to be made")
         if dry_run:
-            out.finish({"name": name, "dry_run": True}, lambda: "nothing was made or offered")
+            document = {"name": name, "keyid": None, "fingerprint": None, "ref": ref, "dry_run": True}
+            out.finish(document, lambda: "nothing was made or offered")
             return
         ask(out, "Make it?")
     signer = own(config, name, out.talk)
-    remote = clone.remote()
-    if remote is not None and push:
-        remotes.fetch(clone, remote)
-    key, ref = signer.public(), records.OFFERS + name
-    fingerprint, before = keys.fingerprint(key), clone.ref(remotes.tracking(remote, ref))
-    where = f"{remote} ({clone.remote_url(remote)})" if remote is not None and push else "this clone alone"
-    out.talk(f"{'name':<12} {name}")
+    key = signer.public()
+    fingerprint = keys.fingerprint(key)
     out.talk(f"{'offer':<12} {_offered(clone, name, before)} -> {fingerprint}")
-    out.talk(f"{'roles':<12} none by this: somebody with the role root gives them")
-    out.talk(f"{'goes to':<12} {ref} in {where}")
     document = {"name": name, "keyid": key.keyid, "fingerprint": fingerprint, "ref": ref}
     if dry_run:
         out.finish(document | {"dry_run": True}, lambda: "nothing was offered")

@@ -18,7 +18,7 @@ from agent_pipeline.cli.trust.carrying_out import LIFE, Change, carry_out
 from agent_pipeline.cli.trust.naming import find_key
 from agent_pipeline.documents.root import Key, TrustRoot
 from agent_pipeline.documents.words import counted
-from agent_pipeline.errors import RejectedError, UsageError
+from agent_pipeline.errors import AgentPipelineError, RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review import signed_by
 
@@ -43,15 +43,15 @@ def revoke(
     """Void what a stolen key signs, from an entry of the log on, and list what it ever signed."""
     desk = desks.here(out, push=push)
     found = find_key(desk.landed.root, key)
-    size = audit_log.read(desk.clone, desk.remote, desk.landed.root).next_index
+    first = audit_log.read(desk.clone, desk.remote, desk.landed.root).next_index if since is None else since
+    root, refused = _draft(desk, found, first)
+    log = high_water.open_log(desk) if root is None else high_water.open_log_by(desk, root)
+    size = log.next_index
     if since is not None and since > size:
         raise UsageError(
             f"the log has {counted(size, 'entry', 'entries')}: nothing has the index {since} yet",
             hint="leave --since out to void only what comes from now on",
         )
-    first = size if since is None else since
-    root, refused = _draft(desk, found, first)
-    log = high_water.open_log(desk) if root is None else high_water.open_log_by(desk, root)
     signed = {"keyid": found.keyid, "since": first} | _signed(desk, log, found, first)
     _tell(out, signed, first)
     if root is None:
@@ -66,11 +66,11 @@ def revoke(
     return 0
 
 
-def _draft(desk: Desk, key: Key, since: int) -> tuple[TrustRoot | None, RejectedError | None]:
-    """Return the version that revokes `key`, or why there can be none. Raises `UsageError`."""
+def _draft(desk: Desk, key: Key, since: int) -> tuple[TrustRoot | None, AgentPipelineError | None]:
+    """Return the version that revokes `key`, or why there can be none."""
     try:
         return drafts.revoke(desk.landed.root, key.keyid, since=since, expires=clock.now() + LIFE), None
-    except RejectedError as error:
+    except (RejectedError, UsageError) as error:
         return None, error
 
 

@@ -138,7 +138,8 @@ def test_join_shows_what_goes_where_before_it_goes(at: Callable[[str], Team]) ->
     eve = Person("eve", team.top / "eve" / "home", team.top / "eve" / "clone")
     eve.git("clone", "-q", str(team.bare), str(eve.clone), cwd=eve.home)
     ref = "refs/agent-pipeline/offers/eve"
-    assert eve.yes("join", "--dry-run") == {"name": "eve", "dry_run": True}
+    said = eve.yes("join", "--dry-run")
+    assert said == {"name": "eve", "keyid": None, "fingerprint": None, "ref": ref, "dry_run": True}
     code, screen = at_a_terminal(eve, "join", answers={"Make it?": "n"})
     assert code == 130, screen
     assert "key          (none) -> " in screen

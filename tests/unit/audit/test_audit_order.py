@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.carried import carried
-from support.trust import Maker
+from support.trust import Maker, ended
 
 from agent_pipeline.attestation import log_entries
 from agent_pipeline.audit.order import Order
@@ -57,6 +58,32 @@ ALLOWED: dict[str, tuple[Step, ...]] = {
     "another's rejection": (ADMITTED, ("rejected", (), ANOTHER), ("closed", (), ANOTHER), MERGED),
     "closed while CI looked at it": (("closed", (), {}), ADMITTED),
 }
+
+
+LATER_VOID: dict[str, tuple[Step, ...]] = {
+    "resumed": (STOPPED, RESUMED, ADMITTED, MERGED),
+    "admitted": (ADMITTED, MERGED),
+    "approved": (ADMITTED, REJECTED, TAKEN_BACK, MERGED),
+    "stopped": (ADMITTED, STOPPED, MERGED),
+    "rejected": (ADMITTED, REJECTED, MERGED),
+    "merged": (ADMITTED, MERGED, MERGED),
+}
+
+
+@pytest.mark.parametrize("event", LATER_VOID)
+def test_nobody_is_accused_for_what_became_void_after_it(event: str) -> None:
+    """The first entry of that kind is by a key that was revoked since; whoever went on did so in good faith."""
+    order, log, gone = Order(), list[bytes](), ended(MAKER.root, 0, "robot", revoked=True)[0]
+    pending = [event]
+    for said, envelopes, fields in LATER_VOID[event]:
+        entry = MAKER.entry(log, said, envelopes, **fields)
+        signed = log_entries.read(entry, MAKER.root, len(log))
+        log.append(entry)
+        if [said] == pending:
+            pending.clear()
+            order.pass_over(replace(signed, ended=gone))
+        else:
+            assert list(order.broken_by(signed)) == []
 
 
 @pytest.mark.parametrize("case", FORBIDDEN)

@@ -16,10 +16,12 @@ from support.carried import Carried, carried
 from support.logs import prove
 from support.trust import TEAM, Maker, root_of
 
+from agent_pipeline.documents import strict
+from agent_pipeline.documents.approval import REJECTED
 from agent_pipeline.documents.git_object import GitObject
 from agent_pipeline.documents.levels import level
 from agent_pipeline.documents.summary import Summary
-from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED
+from agent_pipeline.documents.verification import FAILED, PASSED, SKIPPED, UNKNOWN
 from agent_pipeline.errors import AgentPipelineError, RejectedError, SchemaError, SignatureError
 from agent_pipeline.repository import commits, records, trees
 from agent_pipeline.repository.records import Record
@@ -224,7 +226,6 @@ CLAIMS: dict[str, tuple[Callable[[Summary], Summary], str]] = {
     "another person": (lambda one: _instead(one, "PERSONS", "4 persons"), "its envelopes prove"),
     "another proof": (lambda one: _instead(one, "REGRESSION", "re-derived"), "its envelopes prove"),
     "one proof fewer": (lambda one: replace(one, levels=one.levels[1:]), "its envelopes prove"),
-    "a level of somebody else": (lambda one: replace(one, levels=("ORG_ACME_TESTED",)), "is no level of ours"),
     "another policy": (lambda one: replace(one, policy="0" * 64), "in force was"),
     "a failure": (lambda one: replace(one, passed=False), "another result"),
     "another tree": (lambda one: replace(one, tree="1" * 40), "another change"),
@@ -251,6 +252,33 @@ def test_a_merger_who_claims_something_else_is_refused(tmp_path: Path, claim: st
     assert failed(found) == {"merge summary"}
     assert why in outcome(found, "merge summary")[1]
     assert (found.verdict, found.proofs) == (FAILED, ())
+
+
+def test_a_level_that_nobody_here_knows_tells_nothing(tmp_path: Path) -> None:
+    made = carried(tmp_path / "r", "approved")
+    made.merge_change = lambda one: replace(one, levels=("ORG_SOURCE_AGENT_TOMORROW",))
+    made.merge()
+    found = proven(bundled(made), made.root)
+    assert outcome(found.decision, "merge summary")[0] == UNKNOWN
+    assert (found.decision.verdict, found.decision.proofs, found.vouched.signatures) == (UNKNOWN, (), ())
+
+
+@pytest.mark.parametrize("which", ["the older", "the newer"])
+def test_a_merge_by_somebody_who_changed_her_mind_twice_holds(tmp_path: Path, which: str) -> None:
+    """Approved, rejected, approved again: whichever of her approvals the merge names (their bytes decide), it holds."""
+    made = carried(tmp_path / "r", "staged")
+    yes = made.maker.approval("rita", reason="it is right")
+    no = made.maker.approval("rita", REJECTED, reason="it is not")
+    again = made.maker.approval("rita", takes_back=(strict.sha256(no),))
+    made.attest(("approval", yes), ("approval", no))
+    made.append("rejected", [no], reviewer="rita")
+    made.attest(("approval", again))
+    made.append("approved", [again, no], reviewer="rita")
+    made.counted = (yes if which == "the older" else again,)
+    made.merge()
+    found = proven(bundled(made), made.root).decision
+    assert failed(found) == set()
+    assert "reviewed 1/1" in found.proofs
 
 
 def test_an_approval_that_came_after_the_merge_adds_nothing_and_takes_nothing(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from agent_pipeline.repository.records import MAX_STEPS, Record
 from agent_pipeline.review import marks
 from agent_pipeline.review.marks import Mark
 
-SECONDS = 5.0
+SECONDS = 20.0
 MANY = 10_050  # files: more than any record has
 WHO = "agent-pipeline <agent-pipeline@localhost> 946684800 +0000"
 
