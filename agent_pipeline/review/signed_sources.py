@@ -5,6 +5,7 @@ Whoever may push can take away any of it. Nothing is believed here: whose signat
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from agent_pipeline.audit.log import Log
 from agent_pipeline.documents import strict
 from agent_pipeline.documents.log_entry import EVERYTHING
 from agent_pipeline.documents.words import counted
-from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.errors import AgentPipelineError, RejectedError
 from agent_pipeline.repository import attestations, records
 from agent_pipeline.repository import dossier as dossiers
 from agent_pipeline.repository.landed import Desk
@@ -80,11 +81,12 @@ class Sources:
     def _at_the_end(self, request: str) -> Iterator[Signed]:
         """Yield the entries about `request` that stand as yet, and are void by the version that the log was read by."""
         if self._tail is None:
-            root = self.desk.landed.root
-            read = (log_entries.read(void.envelope, root, void.signed.entry.index) for void in self.log.tail)
             self._tail = {}
-            for signed in (one for one in read if one.ended is None):
-                self._tail.setdefault(signed.entry.about, []).append(signed)
+            for void in self.log.tail:
+                with contextlib.suppress(RejectedError):  # one that nobody believes by any version says nothing
+                    signed = log_entries.read(void.envelope, self.desk.landed.root, void.signed.entry.index)
+                    if signed.ended is None:
+                        self._tail.setdefault(signed.entry.about, []).append(signed)
         yield from (*self._tail.get(request, ()), *self._tail.get(EVERYTHING, ()))
 
     def _read(self, record: Record, whole: dict[str, bytes], numbers: dict[int, dict[str, bytes]]) -> None:
