@@ -88,21 +88,24 @@ def refs(team: Team) -> dict[str, str]:
     return dict(line.split(" ") for line in lines)
 
 
-def lost(team: Team, second: Second) -> None:
-    """`ci merge` lost the race, says so, and nothing but what the second pusher did has happened."""
+def lost(team: Team, second: Second, said: str) -> None:
+    """`ci merge` lost the race, says why, and nothing but what the second pusher did has happened.
+
+    Where the log moved it decided once more, on what there is by now.
+    """
     before = refs(team)
     code, rows = team.ci_merge(team.id)
     assert second.moved
     assert (code, rows[team.id]["merged"]) == (1, False), rows
-    assert f"{second.ref} moved meanwhile" in rows[team.id]["reason"], rows
+    assert said in rows[team.id]["reason"], rows
     there = {second.ref: second.new} if second.new is not None else {}
     assert refs(team) == {name: oid for name, oid in before.items() if name != second.ref} | there
 
 
 ON = {
-    "the target": (lambda _team: MAIN, something_else, "ask again"),
-    "the record": (lambda team: REQUESTS + team.id, rejection, "rejected"),
-    "the log": (lambda _team: LOG, stop, "stopped since entry 1"),
+    "the target": (lambda _team: MAIN, something_else, "moved meanwhile", "ask again"),
+    "the record": (lambda team: REQUESTS + team.id, rejection, "moved meanwhile", "rejected"),
+    "the log": (lambda _team: LOG, stop, "alice stopped everything by entry 1", "stopped since entry 1"),
 }
 
 
@@ -113,11 +116,11 @@ def test_065_what_was_decided_on_goes_on_before_the_push_arrives(
 ) -> None:
     """Somebody lands something else, a reviewer rejects, the stop cord is pulled: none of it is overtaken."""
     team = at("approved")
-    named, act, word = ON[what]
+    named, act, said, word = ON[what]
     ref = named(team)
     second = Second(team, ref, *later(team, ref, act))
     where(second)
-    lost(team, second)
+    lost(team, second, said)
     again = team.ci.run("ci", "merge", team.id, "--json")
     assert again.code == 1, str(again)
     assert word in again.out, str(again)
@@ -131,9 +134,9 @@ def test_065_before_the_decision_a_step_says_that_the_target_moved() -> None:
 
 
 BACK = {
-    "the target": (lambda _team: MAIN, lambda team, ref: team.mallory.ref(f"{ref}^")),
-    "the record": (lambda team: REQUESTS + team.id, lambda team, ref: team.mallory.ref(f"{ref}^")),
-    "the log": (lambda _team: LOG, lambda _team, _ref: None),
+    "the target": (lambda _team: MAIN, lambda team, ref: team.mallory.ref(f"{ref}^"), "are other ones than when"),
+    "the record": (lambda team: REQUESTS + team.id, lambda team, ref: team.mallory.ref(f"{ref}^"), "moved meanwhile"),
+    "the log": (lambda _team: LOG, lambda _team, _ref: None, "the log was rewound or replaced"),
 }
 
 
@@ -141,11 +144,11 @@ BACK = {
 def test_065_what_was_decided_on_goes_back_before_the_push_arrives(at: At, what: str) -> None:
     """What was merged would follow what is there then, so that Git alone would take it: only the lease says no."""
     team = at("approved")
-    named, wanted = BACK[what]
+    named, wanted, said = BACK[what]
     ref = named(team)
     second = Second(team, ref, team.mallory.ref(ref), wanted(team, ref))
     second.before_it_is_said_what_is_there()
-    lost(team, second)
+    lost(team, second, said)
     team.alice.git("update-ref", ref, second.old, cwd=team.bare)
     code, rows = team.ci_merge(team.id)  # nothing of the attempt is left anywhere: as if it had not been
     assert (code, rows[team.id]["merged"]) == (0, True), rows
