@@ -178,7 +178,8 @@ def test_at_any_moment_of_staging_and_merging(desk: Desk) -> None:
             assert done.code in (130, -signal.SIGINT, 0), str(done)
             if done.code != -signal.SIGINT:  # which is before the command began, or after it ended
                 json.loads(done.out)
-            assert desk.left() == []
+            killed = done.code == -signal.SIGINT  # then what sweeps behind it wakes up by itself
+            assert desk.left(within=20 if killed else 0) == []
             state = whole(desk)
             ended += state == ends and done.code == 0
             delay += 0.4
