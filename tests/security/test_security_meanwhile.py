@@ -95,6 +95,19 @@ def test_what_others_logged_meanwhile_is_no_obstacle(at: At, tmp_path: Path) -> 
     assert events(team) == ["admitted", "stopped", "resumed", "merged"]
 
 
+def test_a_trust_root_that_landed_meanwhile_accuses_nobody_of_rewinding(at: At, tmp_path: Path) -> None:
+    """The log's newest entry goes by a version that CI has not read: that is CI's to read, and nobody's to put back."""
+    team = at("approved")
+    with paused(team, tmp_path, "merge.merging", "merge", "ci", "merge", team.id) as ended:
+        team.alice.yes("trust", "sign", "--renew")
+        for argv in (("stop", "--all", "--reason", "lunch"), ("resume", "--reason", "back")):
+            team.alice.yes(*argv)
+    (done,) = ended
+    assert done.code == 1, str(done)
+    assert f"the rules on {MAIN} are other ones" in done.document["results"][0]["reason"]
+    assert "rewound" not in done.out + done.err
+
+
 def test_nothing_is_rejected_for_good_by_rules_that_changed_meanwhile(at: At, tmp_path: Path) -> None:
     """CI has read the rules; other ones land, something is asked for under them, and another command fetches both."""
     team = at("ready")
