@@ -143,15 +143,17 @@ def check_in_force(desk: Desk) -> None:
 
 
 def _are_the_same(desk: Desk, tip: str | None) -> bool:
-    before = desk.landed
-    if tip in (before.commit, None):
+    """Return whether the commit `tip` has the very rules that the desk was opened with; not where it is gone."""
+    if tip is None or tip == desk.landed.commit:
         return tip is not None
     try:
-        now = read_back(desk, str(tip))
+        return _rules(read_back(desk, tip)) == _rules(desk.landed)
     except (RejectedError, UsageError):  # whoever runs the command again is told what is wrong with them
         return False
-    rules = ((one.policy_bytes, one.root, one.images, one.requirements) for one in (before, now))
-    return next(rules) == next(rules)
+
+
+def _rules(landed: Landed) -> tuple[bytes, TrustRoot, ImagesLock, bytes | None]:
+    return landed.policy_bytes, landed.root, landed.images, landed.requirements
 
 
 def _have_landed(desk: Desk) -> bool:

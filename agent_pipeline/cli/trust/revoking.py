@@ -18,7 +18,7 @@ from agent_pipeline.cli.trust.carrying_out import LIFE, Change, carry_out
 from agent_pipeline.cli.trust.naming import find_key
 from agent_pipeline.documents.root import Key, TrustRoot
 from agent_pipeline.documents.words import counted
-from agent_pipeline.errors import AgentPipelineError, RejectedError, UsageError
+from agent_pipeline.errors import RejectedError, UsageError
 from agent_pipeline.repository.landed import Desk
 from agent_pipeline.review import signed_by
 
@@ -44,8 +44,8 @@ def revoke(
     desk = desks.here(out, push=push)
     found = find_key(desk.landed.root, key)
     first = audit_log.read(desk.clone, desk.remote, desk.landed.root).next_index if since is None else since
-    root, refused = _draft(desk, found, first)
-    log = high_water.open_log(desk) if root is None else high_water.open_log_by(desk, root)
+    draft = _draft(desk, found, first)
+    log = high_water.open_log_by(desk, draft) if isinstance(draft, TrustRoot) else high_water.open_log(desk)
     size = log.next_index
     if since is not None and since > size:
         raise UsageError(
@@ -54,24 +54,23 @@ def revoke(
         )
     signed = {"keyid": found.keyid, "since": first} | _signed(desk, log, found, first)
     _tell(out, signed, first)
-    if root is None:
-        assert refused is not None  # noqa: S101 - one of the two is there
+    if not isinstance(draft, TrustRoot):
         if not dry_run:
-            raise refused
-        why, hint = refused.message, refused.hint  # the list is what was asked for
+            raise draft
+        why, hint = draft.message, draft.hint  # the list is what was asked for
         out.finish(signed | {"dry_run": True, "refused": why}, lambda: f"it would be refused: {why}; {hint}")
-        return refused.exit_code
+        return draft.exit_code
     said = f"Revoke {found.owner}'s key {keys.fingerprint(found)} from entry {first} of the log on"
-    carry_out(out, desk, Change(root, said, signed), dry_run=dry_run)
+    carry_out(out, desk, Change(draft, said, signed), dry_run=dry_run)
     return 0
 
 
-def _draft(desk: Desk, key: Key, since: int) -> tuple[TrustRoot | None, AgentPipelineError | None]:
+def _draft(desk: Desk, key: Key, since: int) -> TrustRoot | RejectedError | UsageError:
     """Return the version that revokes `key`, or why there can be none."""
     try:
-        return drafts.revoke(desk.landed.root, key.keyid, since=since, expires=clock.now() + LIFE), None
+        return drafts.revoke(desk.landed.root, key.keyid, since=since, expires=clock.now() + LIFE)
     except (RejectedError, UsageError) as error:
-        return None, error
+        return error
 
 
 def _signed(desk: Desk, log: Log, key: Key, since: int) -> dict[str, Any]:
